@@ -1,0 +1,94 @@
+"""Small pictures: a chart has few colours, so a palette image of it is a tenth of the size.
+
+The picture is only the fallback of a chart (no JavaScript, GitHub's notebook view, paper), yet every executed
+page carries one for each figure:
+
+>>> from geowall.figures.png import encode, shrink
+>>> import numpy as np
+>>> white = np.full((64, 64, 3), 255, np.uint8)
+>>> len(encode(white)) < 200
+True
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+from jaxtyping import UInt8
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_RGBA, _PALETTE, _SUB = 6, 3, 1
+
+
+def shrink(png: bytes) -> bytes:
+    """Re-encode an opaque RGBA picture with a palette of at most 256 colours.
+
+    A picture stored in another way than `vl_convert` does (8-bit RGBA, every row filtered by "Sub") is
+    returned as it came: larger, never wrong.
+    """
+    pixels = _decode(png)
+    if pixels is None:
+        return png
+    small = encode(pixels)
+    return small if len(small) < len(png) else png
+
+
+def encode(pixels: UInt8[np.ndarray, "height width 3"]) -> bytes:
+    """PNG of ``pixels`` with at most 256 colours; the same pixels always give the same bytes."""
+    height, width, _ = pixels.shape
+    palette, index = _quantise(pixels.reshape(-1, 3))
+    rows = np.zeros((height, width + 1), np.uint8)  # first column: filter 0, none
+    rows[:, 1:] = index.reshape(height, width)
+    head = struct.pack(">IIBBBBB", width, height, 8, _PALETTE, 0, 0, 0)
+    body = [
+        (b"IHDR", head),
+        (b"PLTE", palette.tobytes()),
+        (b"IDAT", zlib.compress(rows.tobytes(), 9)),
+        (b"IEND", b""),
+    ]
+    return _SIGNATURE + b"".join(_chunk(kind, data) for kind, data in body)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _quantise(colours: UInt8[np.ndarray, "pixel 3"]) -> tuple[np.ndarray, np.ndarray]:
+    """A palette (at most 256 x 3) and each pixel's place in it: drop low bits until the colours are few."""
+    packed = colours.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    seen, place = np.unique(packed, return_inverse=True)
+    exact = np.stack([seen >> 16, seen >> 8 & 255, seen & 255], axis=1).astype(np.int64)
+    for dropped in range(8):
+        half = (1 << dropped) >> 1
+        coarse = np.minimum(exact + half, 255) >> dropped
+        keys, group = np.unique(coarse @ np.array([1 << 16, 1 << 8, 1]), return_inverse=True)
+        if len(keys) <= 256:
+            break
+    weight = np.bincount(place, minlength=len(seen)).astype(np.float64)
+    total = np.bincount(group, weights=weight)
+    mean = np.stack([np.bincount(group, weights=weight * exact[:, c]) / total for c in range(3)], axis=1)
+    return np.rint(mean).astype(np.uint8), group[place].astype(np.uint8)
+
+
+def _decode(png: bytes) -> np.ndarray | None:
+    """Pixels (height x width x 3) of an 8-bit RGBA, Sub-filtered, not interlaced picture; else ``None``."""
+    chunks = list(_chunks(png))
+    width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", chunks[0][1])
+    if (depth, colour, interlace) != (8, _RGBA, 0):
+        return None
+    data = zlib.decompress(b"".join(body for kind, body in chunks if kind == b"IDAT"))
+    rows = np.frombuffer(data, np.uint8).reshape(height, 1 + 4 * width)
+    if not (rows[:, 0] == _SUB).all():
+        return None
+    pixels = np.cumsum(rows[:, 1:].reshape(height, width, 4), axis=1, dtype=np.uint8)
+    return pixels[..., :3] if (pixels[..., 3] == 255).all() else None
+
+
+def _chunks(png: bytes):
+    at = len(_SIGNATURE)
+    while at < len(png):
+        (size,) = struct.unpack(">I", png[at : at + 4])
+        yield png[at + 4 : at + 8], png[at + 8 : at + 8 + size]
+        at += 12 + size
