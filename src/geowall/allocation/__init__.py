@@ -24,6 +24,17 @@ from geowall.allocation.endless import ZipfAllocation, allocate_zipf
 from geowall.allocation.exact import allocate
 from geowall.allocation.losses import CONVENTIONS, PowerLoss
 from geowall.allocation.manifold import Discovery, discovery
+from geowall.allocation.tables import (
+    discovery_table,
+    heterogeneity_table,
+    phase_table,
+    regimes_table,
+    saturation_table,
+    scaling_table,
+    sizes,
+    window_table,
+    worst_beta_table,
+)
 from geowall.allocation.zetas import partial_zeta, zeta, zeta_tail, zipf
 
 __all__ = [
@@ -40,9 +51,18 @@ __all__ = [
     "continuous_discovered",
     "continuous_loss",
     "discovery",
+    "discovery_table",
+    "heterogeneity_table",
     "partial_zeta",
+    "phase_table",
     "power_discovered",
     "regime",
+    "regimes_table",
+    "saturation_table",
+    "scaling_table",
+    "sizes",
+    "window_table",
+    "worst_beta_table",
     "zeta",
     "zeta_tail",
     "zipf",

@@ -21,6 +21,7 @@ from geowall.allocation.losses import PowerLoss
 from geowall.allocation.markets import (
     PowerMarket,
     SharedMarket,
+    SharedPowerMarket,
     State,
     TableMarket,
     refuse_broken_loss,
@@ -30,6 +31,7 @@ from geowall.paths import GeowallError
 
 Loss = Callable[[Int[np.ndarray, "*n"]], Float[np.ndarray, "*n"]]
 LARGEST = 10**13  # beyond, float64 no longer separates the gains of neighbouring ranks
+Market = TableMarket | PowerMarket | SharedMarket
 FAINT = 5e-324  # the smallest positive float: what gains less gains nothing
 
 
@@ -98,17 +100,21 @@ def _probabilities(p: object) -> tuple[Float[np.ndarray, " feature"], bool]:
     return p, bool(monotone)
 
 
-def _market(p, monotone, loss, cap):
+def _market(p: np.ndarray, monotone: bool, loss: object, cap: int) -> tuple[Market, np.ndarray | None]:
+    """The market that fits the loss, and the order in which it holds the features (None: the caller's)."""
     if isinstance(loss, PowerLoss) and (np.ndim(loss.beta) or np.ndim(loss.saturation)):
         return PowerMarket(p, loss, max(cap, 1)), None
     if not callable(loss):
         return _table_market(p, np.asarray(loss, dtype=float), cap), None
+    order = None if monotone else np.argsort(-p)
+    ordered = p if monotone else p[order]
+    if isinstance(loss, PowerLoss):
+        return SharedPowerMarket(ordered, loss, max(cap, 1)), order
     gain = getattr(loss, "gain", None) or (
         lambda n: np.asarray(loss(n - 1), float) - np.asarray(loss(n), float)
     )
     _probe(loss, gain, cap)
-    order = None if monotone else np.argsort(-p)
-    return SharedMarket(p if monotone else p[order], gain, max(cap, 1)), order
+    return SharedMarket(ordered, gain, max(cap, 1)), order
 
 
 def _table_market(p: np.ndarray, table: np.ndarray, cap: int) -> TableMarket:
@@ -142,7 +148,7 @@ def _probe(loss: Loss, gain: Loss, cap: int) -> None:
         refuse_broken_loss(gains, float(np.abs(scale).max()) if np.isfinite(scale).all() else 1.0)
 
 
-def _settle(market, d_sae: int, order) -> Int[np.ndarray, " feature"]:
+def _settle(market: Market, d_sae: int, order: np.ndarray | None) -> Int[np.ndarray, " feature"]:
     high, low = bracket(market, d_sae)
     index = order if order is not None else np.arange(0)
     n = market.allocation(high)
@@ -159,7 +165,7 @@ def _settle(market, d_sae: int, order) -> Int[np.ndarray, " feature"]:
     return n
 
 
-def _split_ties(n, most, short, order):
+def _split_ties(n: np.ndarray, most: np.ndarray, short: int, order: np.ndarray | None) -> np.ndarray:
     """All gains between the two states are equal: the lower index takes all of its own first."""
     rank = np.argsort(order) if order is not None else slice(None)
     back = order if order is not None else slice(None)
@@ -169,7 +175,8 @@ def _split_ties(n, most, short, order):
     return out[back]
 
 
-def _park_idle(n, idle, market, order):
+def _park_idle(n: np.ndarray, idle: int, market: Market, order: np.ndarray | None) -> np.ndarray:
+    """Latents that nobody can use go where the heap's ties put them: to the first index with room."""
     rank = np.argsort(order) if order is not None else slice(None)
     back = order if order is not None else slice(None)
     out = n[rank]
@@ -181,7 +188,7 @@ def _park_idle(n, idle, market, order):
     return out[back]
 
 
-def bracket(market, d_sae: int, guess: float | None = None) -> tuple[State, State]:
+def bracket(market: Market, d_sae: int, guess: float | None = None) -> tuple[State, State]:
     """States (high, low) either side of the price of the last latent, few gains apart or with no float
     between.
 
@@ -208,7 +215,7 @@ def bracket(market, d_sae: int, guess: float | None = None) -> tuple[State, Stat
     )
 
 
-def _descend(market, d_sae: int, high: State, guess: float | None) -> tuple[State, State]:
+def _descend(market: Market, d_sae: int, high: State, guess: float | None) -> tuple[State, State]:
     """Step down from the top (or away from a good guess, ever faster) until the price has been passed."""
     if guess is not None and (state := market.at(guess)).total >= d_sae:
         return _ascend(market, d_sae, high, state)
@@ -220,7 +227,7 @@ def _descend(market, d_sae: int, high: State, guess: float | None) -> tuple[Stat
         high, price, factor = state, price * factor, factor * factor
 
 
-def _ascend(market, d_sae: int, high: State, low: State) -> tuple[State, State]:
+def _ascend(market: Market, d_sae: int, high: State, low: State) -> tuple[State, State]:
     factor = 0.999
     while low.price / factor < high.price:
         state = market.at(low.price / factor)

@@ -11,6 +11,7 @@ yes-or-no question that turns from yes to no once as n grows, so the exact answe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from geowall.allocation.asymptotics import regime
@@ -76,7 +77,7 @@ def _rank_of_discrete(k: int, manifold_rank: int) -> int:
     return k if k < manifold_rank else k + 1
 
 
-def _last_true(ask, high: int) -> int:
+def _last_true(ask: Callable[[int], bool], high: int) -> int:
     """Largest n in [0, high] with ``ask(n)``, where ``ask`` turns from true to false once and ask(0) is
     true."""
     low = 0

@@ -25,7 +25,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from geowall.allocation.losses import PowerLoss
-from geowall.kernels.apportion import power_counts, power_gain, reach_rows, spread, table_counts
+from geowall.kernels.apportion import (
+    power_counts,
+    power_gain,
+    reach_rows,
+    shared_power_counts,
+    spread,
+    table_counts,
+)
 from geowall.paths import GeowallError
 
 Gains = Float[np.ndarray, " candidate"]
@@ -166,6 +173,17 @@ class SharedMarket:
     def allocation(self, state: State) -> Int[np.ndarray, " feature"]:
         """Latents of each feature, in sorted order."""
         return spread(state.reach, state.head, self.n_features)
+
+
+class SharedPowerMarket(SharedMarket):
+    """A :class:`SharedMarket` whose loss is a :class:`PowerLoss`: its columns have a closed form."""
+
+    def __init__(self, p: Float[np.ndarray, " feature"], loss: PowerLoss, cap: int) -> None:
+        super().__init__(p, loss.gain, cap)
+        self.kind = float(loss.beta), float(loss.first), loss.shift, int(loss.saturation)
+
+    def _columns(self, price: float, size: int) -> Int[np.ndarray, " column"]:
+        return shared_power_counts(self.p[:size], *self.kind, price, self.cap)
 
 
 def _places(lengths: Int[np.ndarray, " run"]) -> Ranks:

@@ -108,6 +108,15 @@ def power_counts(p, beta, first, shift, n_sat, price, cap):
     return counts
 
 
+@njit(cache=True)
+def shared_power_counts(p, beta, first, shift, n_sat, price, cap):
+    """:func:`power_counts` for features that share one loss."""
+    counts = np.empty(p.size, np.int64)
+    for i in range(p.size):
+        counts[i] = _power_count(p[i], beta, first, shift, n_sat, price, cap)
+    return counts
+
+
 def power_counts_slow(p, beta, first, shift, n_sat, price, cap):
     """Twin of :func:`power_counts`: write out every gain up to ``cap``."""
     n = np.arange(1, cap + 1)[:, None]
