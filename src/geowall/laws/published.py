@@ -42,10 +42,10 @@ def read(path: str) -> pd.DataFrame:
 
 
 def per_layer(layers: pd.DataFrame, k: int, source: str = "published") -> pd.DataFrame:
-    """Return the per-layer table with ``source``, ``alpha_k<k>`` and ``alpha_extrapolated`` beside its columns.
+    """Add ``source``, ``alpha_k<k>`` and ``alpha_extrapolated`` to the per-layer table.
 
-    ``alpha_extrapolated`` marks the layers whose widest backbone dictionary was not measured at 50 active latents
-    (9B layers 0 and 1): their exponent is the paper's fit carried beyond its data.
+    ``alpha_extrapolated`` marks the layers whose wide backbone dictionary was not measured at 50 active
+    latents (9B layers 0 and 1): their exponent is the paper's fit carried beyond its data.
     """
     table = layers.sort_values(["model", "layer"], ignore_index=True)
     table.insert(0, "source", source)
@@ -57,15 +57,15 @@ def per_layer(layers: pd.DataFrame, k: int, source: str = "published") -> pd.Dat
 
 
 def alpha_at(layers: pd.DataFrame, k: float) -> Float[np.ndarray, " layer"]:
-    """Width exponent at sparsity ``k`` from the no-floor surface: ``-(beta_n + gamma ln k)`` (Zaher 2026, Eq. 7)."""
+    """Width exponent ``-(beta_n + gamma ln k)`` of the no-floor surface (Zaher 2026, Eq. 7)."""
     return -(layers["beta_n"].to_numpy() + layers["gamma"].to_numpy() * np.log(k))
 
 
 def alpha_chord(layers: pd.DataFrame) -> Float[np.ndarray, " layer"]:
     """Width exponent as the slope between the two backbone widths at L0 = 50 (Zaher 2026, Eq. 16).
 
-    It needs no surface fit. NaN where the wide dictionary was not measured at that sparsity. ``layers`` needs the
-    columns ``model``, ``nmse_l0_50_width_lo`` and ``nmse_l0_50_width_hi`` of the published table.
+    It needs no surface fit. NaN where the wide dictionary was not measured at that sparsity. ``layers`` needs
+    the columns ``model``, ``nmse_l0_50_width_lo`` and ``nmse_l0_50_width_hi`` of the published table.
     """
     ratio = layers["model"].map(BACKBONE_RATIO).to_numpy(dtype=float)
     narrow, wide = (layers[f"nmse_l0_50_width_{end}"].to_numpy() for end in ("lo", "hi"))

@@ -1,0 +1,144 @@
+"""How sure a regression across layers can be: intervals from layers drawn again, one by one or in blocks.
+
+Drawing single layers treats neighbours as strangers and gives intervals that are too short when they are not.
+The circular moving-block bootstrap draws runs of ``block_length`` consecutive layers instead:
+
+>>> rows(7, "block", 1, block_length=3, seed=0).tolist()
+[[5, 6, 0, 4, 5, 6, 3]]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from geowall.laws import features as feats
+from geowall.laws import ols
+from geowall.paths import GeowallError
+
+KINDS = ("layer", "block")
+
+
+def rows(
+    n: int, kind: str, n_bootstrap: int, block_length: int = 5, seed: int = 0
+) -> Int[np.ndarray, "draw layer"]:
+    """Return the rows of each draw: ``n`` layers one by one, or in runs of consecutive ones cut to ``n``."""
+    rng = np.random.default_rng(seed)
+    if kind == "layer":
+        return rng.integers(n, size=(n_bootstrap, n))
+    if kind != "block":
+        raise GeowallError(f"no bootstrap {kind!r}", "there are layer and block", "choose one of these")
+    # Blocks run on from the last layer to the first: else the ends, where alpha varies most, would be rare.
+    starts = rng.integers(n, size=(n_bootstrap, -(-n // block_length)))
+    return ((starts[..., None] + np.arange(block_length)) % n).reshape(n_bootstrap, -1)[:, :n]
+
+
+def pairs_of_rows(
+    n_first: int, n_second: int, n_bootstrap: int, block_length: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return independent draws of the rows of two models; with none asked for, the rows as they are."""
+    if n_bootstrap == 0:
+        return np.arange(n_first)[None], np.arange(n_second)[None]
+    first = rows(n_first, "block", n_bootstrap, block_length, seed)
+    return first, rows(n_second, "block", n_bootstrap, block_length, seed + 1)
+
+
+def middle(draws: Float[np.ndarray, " draw"], share: float = 0.95) -> tuple[float, float]:
+    """Return the percentiles that hold the middle ``share`` of the draws."""
+    low, high = np.quantile(draws, [(1 - share) / 2, (1 + share) / 2])
+    return float(low), float(high)
+
+
+def r2_draws(
+    layers: pd.DataFrame,
+    target: str,
+    features: str,
+    picks: Int[np.ndarray, "draw layer"],
+    clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
+) -> Float[np.ndarray, " draw"]:
+    """Return the in-sample R2 of each draw, transform and fit repeated on it."""
+    columns, y = feats.assemble(layers, features), feats.numbers(layers, target)
+    x = columns.values[picks]
+    logs = feats.transform(x, columns.logged, feats.bounds(x, clip_percentiles))
+    return ols.r2(feats.design(feats.standardise(logs)), y[picks][..., None])[..., 0]
+
+
+def loo_draws(
+    layers: pd.DataFrame,
+    target: str,
+    features: str,
+    picks: Int[np.ndarray, "draw layer"],
+    clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
+) -> Float[np.ndarray, " draw"]:
+    """Return the leave-one-layer-out R2 of each draw of the left-out errors.
+
+    The fits stay those of the full data: a layer drawn twice would otherwise predict itself.
+    """
+    y = feats.numbers(layers, target)[:, None]
+    design = feats.design(feats.standardise(feats.regressors(layers, features, clip_percentiles)))
+    errors = ols.loo_errors(design, y)[:, 0]
+    return 1 - (errors[picks] ** 2).sum(axis=-1) / ols.total(y[picks])[..., 0]
+
+
+STATISTICS = {"r2": r2_draws, "loo_r2": loo_draws}
+
+
+def intervals(
+    layers: pd.DataFrame,
+    target: str,
+    hypotheses: Sequence[str],
+    n_bootstrap: int = 500,
+    block_length: int = 5,
+    clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return every R2 of every hypothesis within every model, with both kinds of 95 % interval.
+
+    Columns: source, model, target, features, statistic (r2, loo_r2), bootstrap (layer, block), value, low,
+    high.
+    """
+    made = []
+    for (source, model), group in layers.groupby(["source", "model"], sort=False):
+        group, n = group.sort_values("layer"), len(group)
+        for kind in KINDS:
+            picks = rows(n, kind, n_bootstrap, block_length, seed)
+            for features in hypotheses:
+                for statistic, draws_of in STATISTICS.items():
+                    value = draws_of(group, target, features, np.arange(n)[None], clip_percentiles)[0]
+                    low, high = middle(draws_of(group, target, features, picks, clip_percentiles))
+                    key = {"source": source, "model": model, "target": target, "features": features}
+                    found = {"value": float(value), "low": low, "high": high}
+                    made.append(key | {"statistic": statistic, "bootstrap": kind} | found)
+    return pd.DataFrame(made)
+
+
+def gaps(
+    layers: pd.DataFrame,
+    target: str,
+    pairs: Sequence[Sequence[str]],
+    n_bootstrap: int = 500,
+    block_length: int = 5,
+    clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return how much better each first hypothesis predicts left-out layers than the second of its pair.
+
+    The two are scored on the same draws, in blocks. Columns: source, model, target, features, rival, gap (of
+    leave-one-layer-out R2), low, high.
+    """
+    made = []
+    for (source, model), group in layers.groupby(["source", "model"], sort=False):
+        group, n = group.sort_values("layer"), len(group)
+        picks = np.concatenate([np.arange(n)[None], rows(n, "block", n_bootstrap, block_length, seed)])
+        for features, rival in pairs:
+            ours, theirs = (
+                loo_draws(group, target, name, picks, clip_percentiles) for name in (features, rival)
+            )
+            gap = ours - theirs
+            low, high = middle(gap[1:])
+            key = {"source": source, "model": model, "target": target, "features": features, "rival": rival}
+            made.append(key | {"gap": float(gap[0]), "low": low, "high": high})
+    return pd.DataFrame(made)

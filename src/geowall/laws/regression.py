@@ -1,0 +1,235 @@
+"""Does a layer's geometry predict its exponent, and does the law of one model hold in another?
+
+Every hypothesis is a straight line in the transformed summaries. :func:`stage2` ranks them within a model
+and :func:`transfer` carries each to the other model. Half the layers of a made-up model are enough to see
+the shape:
+
+>>> import numpy as np, pandas as pd
+>>> nu = np.geomspace(1, 9, 12)
+>>> layers = pd.DataFrame({"source": "made up", "model": "m", "layer": range(12), "nu": nu})
+>>> layers["alpha"] = 0.5 - 0.1 * np.log(layers["nu"])
+>>> stage2(layers, ["alpha"], ["none", "nu"])[["features", "loo_r2"]].round(2).to_numpy().tolist()
+[['none', -0.19], ['nu', 1.0]]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations, permutations
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from geowall.laws import bootstrap, nulls, ols
+from geowall.laws import features as feats
+from geowall.paths import GeowallError
+
+# H0, H1 (four variants), H2 and H_full of the paper; then what a function of depth alone does.
+HIERARCHY = ("none", *feats.GEOMETRY, "low_rho", feats.FULL)
+BASELINES = ("depth_log", "depth_linear", "depth")
+TARGETS = ("alpha_k50", "beta_n", "gamma")
+
+
+def low_rho_pair(layers: pd.DataFrame, clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES) -> str:
+    """Return the two geometric summaries of one model that are least correlated, joined by ``+``."""
+    z = feats.regressors(layers, feats.FULL, clip_percentiles)
+    rho = np.abs(np.corrcoef(z, rowvar=False))
+    i, j = min(combinations(range(len(feats.GEOMETRY)), 2), key=lambda pair: rho[pair])
+    return f"{feats.GEOMETRY[i]}+{feats.GEOMETRY[j]}"
+
+
+def resolve(
+    layers: pd.DataFrame,
+    hypotheses: Sequence[str],
+    clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
+) -> list[str]:
+    """Replace ``low_rho`` by the pair that it stands for in one model's layers, without repeats."""
+    named = [low_rho_pair(layers, clip_percentiles) if name == "low_rho" else name for name in hypotheses]
+    return list(dict.fromkeys(named))
+
+
+def after(layers: pd.DataFrame, dropped_layers: int) -> pd.DataFrame:
+    """Return one model's layers in order of depth, from layer ``dropped_layers`` on.
+
+    Raises :class:`~geowall.paths.GeowallError` if fewer than eight are left.
+    """
+    kept = layers[layers["layer"] >= dropped_layers].sort_values("layer")
+    if len(kept) < 8:
+        why = f"{len(layers)} layers less the first {dropped_layers} leave {len(kept)}; eight are the least"
+        raise GeowallError("the regression has too few layers", why, "drop fewer layers (drop_first_layers)")
+    return kept
+
+
+def stage2(
+    layers: pd.DataFrame,
+    targets: Sequence[str] = TARGETS,
+    hypotheses: Sequence[str] = HIERARCHY,
+    dropped: Sequence[int] = (0,),
+    n_permutations: int = 1000,
+    clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Fit every hypothesis to every target in every model (Zaher 2026, section 4.2 and Tables 1-4).
+
+    ``layers`` is a per-layer table with source, model, layer, the summaries and the targets. ``dropped``
+    says how many first layers are left out, one set of fits for each; clip bounds are those of the layers
+    that remain, the low-rho pair is that of all layers. R2, leave-1-, -2- and -3-layers-out R2, AIC and BIC
+    are those of the paper; ``permutation_p`` and ``shift_p`` are the p-values of the in-sample R2 under the
+    nulls ``permutation`` and ``shift`` of :mod:`geowall.laws.nulls`.
+    """
+    rows = []
+    for (source, model), group in layers.groupby(["source", "model"], sort=False):
+        named = resolve(group, hypotheses, clip_percentiles)
+        for q in dropped:
+            kept = after(group, q)
+            y = np.column_stack([feats.numbers(kept, target) for target in targets])
+            moved = _moved(y, n_permutations, seed)
+            for features in named:
+                design = feats.design(feats.standardise(feats.regressors(kept, features, clip_percentiles)))
+                fitted = _fit(design, y, moved)
+                key = {"source": source, "model": model, "target": targets, "features": features}
+                rows.append(pd.DataFrame(key | {"n_layers": len(kept), "dropped_layers": q} | fitted))
+    return pd.concat(rows, ignore_index=True)
+
+
+def _moved(y: np.ndarray, n_permutations: int, seed: int) -> list[dict[str, np.ndarray]]:
+    """Return, for every target, its permuted and its shifted draws: the same for all hypotheses."""
+    kinds = ("permutation", "shift")
+    return [{null: nulls.moved(column, null, n_permutations, seed=seed) for null in kinds} for column in y.T]
+
+
+def _fit(design: np.ndarray, y: np.ndarray, moved: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    (n, p), ss = design.shape, ols.total(y)
+    rss = (ols.residuals(design, y) ** 2).sum(axis=0)
+    aic, bic = ols.information(rss, n, p)
+    none = np.full(y.shape[1], np.nan)
+    f, p_of_f = ols.f_test(ss, rss, 1, p, n) if p > 1 else (none, none)
+    left_out = {f"l{k}o_r2" if k > 1 else "loo_r2": ols.leave_k_out_r2(design, y, k) for k in (1, 2, 3)}
+    fit = {"r2": 1 - rss / ss} | left_out | {"aic": aic, "bic": bic, "f_vs_h0": f, "p_value": p_of_f}
+    if p == 1:
+        return fit | {"permutation_p": none, "shift_p": none}
+    reached = {
+        null: [nulls.p_value(r2, nulls.r2_of_draws(design, draw[null]), exhaustive=null == "shift")
+               for r2, draw in zip(fit["r2"], moved, strict=True)]
+        for null in ("permutation", "shift")
+    }  # fmt: skip
+    return fit | {"permutation_p": reached["permutation"], "shift_p": reached["shift"]}
+
+
+def transfer(
+    layers: pd.DataFrame,
+    target: str,
+    hypotheses: Sequence[str],
+    dropped: Sequence[int] = (0,),
+    n_bootstrap: int = 500,
+    block_length: int = 5,
+    clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Fit every hypothesis to one model and score it on another (Zaher 2026, Table 5).
+
+    The test model's regressors are z-scored by the mean and deviation of the training model. ``clip`` says
+    whose percentiles bound them before the logarithm: the test model's ``own``, which the paper's table
+    needs, or those of the ``training`` model, which see nothing of the test model. ``low`` and ``high``
+    bound the middle 95 % of a moving-block bootstrap of both models' layers, refitted each time.
+    """
+    rows = []
+    for (source, first), (other, second) in permutations(
+        layers.groupby(["source", "model"], sort=False).groups, 2
+    ):
+        for q in dropped:
+            train = after(layers[(layers["source"] == source) & (layers["model"] == first)], q)
+            test = after(layers[(layers["source"] == other) & (layers["model"] == second)], q)
+            whence = source if source == other else f"{source} to {other}"
+            key = {"source": whence, "train_model": first, "test_model": second, "target": target}
+            for features in hypotheses:
+                for clip in ("own", "training"):
+                    setting = (train, test, target, features, clip, clip_percentiles)
+                    draws = transfer_draws(*setting, n_bootstrap, block_length, seed)
+                    low, high = bootstrap.middle(draws)
+                    row = key | {"features": features, "clip": clip, "dropped_layers": q}
+                    row["transfer_r2"] = float(transfer_draws(*setting)[0])
+                    row["test_in_sample_r2"] = in_sample_r2(test, target, features, clip_percentiles)
+                    rows.append(row | {"low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+def in_sample_r2(
+    layers: pd.DataFrame,
+    target: str,
+    features: str,
+    clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
+) -> float:
+    """Return the R2 of one hypothesis fitted to one model's layers."""
+    design = feats.design(feats.standardise(feats.regressors(layers, features, clip_percentiles)))
+    return float(ols.r2(design, feats.numbers(layers, target)[:, None])[0])
+
+
+def transfer_draws(
+    train: pd.DataFrame,
+    test: pd.DataFrame,
+    target: str,
+    features: str,
+    clip: str = "training",
+    clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
+    n_bootstrap: int = 0,
+    block_length: int = 5,
+    seed: int = 0,
+) -> Float[np.ndarray, " draw"]:
+    """Return the transfer R2 of every bootstrap draw; with ``n_bootstrap`` 0, of the layers as they are.
+
+    The same seed draws the same layers whatever the hypothesis, so two hypotheses can be compared draw by
+    draw.
+    """
+    source, goal = feats.assemble(train, features), feats.assemble(test, features)
+    y_train, y_test = feats.numbers(train, target), feats.numbers(test, target)
+    here, there = bootstrap.pairs_of_rows(len(train), len(test), n_bootstrap, block_length, seed)
+    x, x_test = source.values[here], goal.values[there]
+    limits = feats.bounds(x, clip_percentiles)
+    limits_test = limits if clip == "training" else feats.bounds(x_test, clip_percentiles)
+    logs = feats.transform(x, source.logged, limits)
+    theta = ols.coefficients(feats.design(feats.standardise(logs)), y_train[here][..., None])
+    logs_test = feats.transform(x_test, goal.logged, limits_test)
+    predicted = (feats.design(feats.standardise(logs, logs_test)) @ theta)[..., 0]
+    y = y_test[there]
+    return 1 - ((y - predicted) ** 2).sum(axis=-1) / ols.total(y[..., None])[..., 0]
+
+
+def slopes(
+    layers: pd.DataFrame,
+    target: str,
+    feature: str = "kappa_ms",
+    dropped: Sequence[int] = (0,),
+    n_bootstrap: int = 500,
+    block_length: int = 5,
+    clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return the change of the target for each unit of ``ln feature``, with block-bootstrap intervals.
+
+    Columns: source, model, target, features, dropped_layers, n_layers, intercept (at the mean of the
+    transformed feature), slope, low, high. A law keeps its slope when its first layers are dropped.
+    """
+    rows = []
+    for (source, model), group in layers.groupby(["source", "model"], sort=False):
+        for q in dropped:
+            kept = after(group, q)
+            y, n = feats.numbers(kept, target), len(kept)
+            columns = feats.assemble(kept, feature)
+            drawn = bootstrap.rows(n, "block", n_bootstrap, block_length, seed)
+            picks = np.concatenate([np.arange(n)[None], drawn])
+            x = columns.values[picks]
+            logs = feats.transform(x, columns.logged, feats.bounds(x, clip_percentiles))
+            theta = ols.coefficients(feats.design(logs), y[picks][..., None])[:, 1, 0]
+            low, high = bootstrap.middle(theta[1:])
+            key = {
+                "source": source,
+                "model": model,
+                "target": target,
+                "features": feature,
+                "dropped_layers": q,
+            }
+            row = key | {"n_layers": n, "intercept": float(y.mean()), "slope": float(theta[0])}
+            rows.append(row | {"low": low, "high": high})
+    return pd.DataFrame(rows)
