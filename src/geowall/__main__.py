@@ -1,0 +1,234 @@
+"""The command line: ``python -m geowall`` or ``geowall``.
+
+Each command is a function below that takes the parsed arguments and returns an exit code: 0 done, 1 a chapter
+or a build failed, 2 refused before anything ran.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import http.server
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from geowall import __version__
+from geowall.paths import ROOT, GeowallError
+from geowall.runs import chapters, ledger
+from geowall.runs.chapters import Chapter
+from geowall.runs.parameters import PROFILES, ParameterError, declared_in, read_yaml
+from geowall.runs.progress import Progress, duration
+
+
+def run(args: argparse.Namespace) -> int:
+    """Execute chapters, or reuse the runs that have the same sources, inputs and parameters."""
+    chosen, given = _chosen(args), _pairs(args.parameter)
+    files = read_yaml(args.file) if args.file else {}
+    if len(chosen) > 1 and (given or files):
+        why = "each chapter has its own parameters"
+        raise ParameterError("several chapters were given parameters: nothing ran", why, "name one chapter")
+    resolved = [chapter.resolve(args.profile, files, given) for chapter in chosen]
+    if len(chosen) > 1:
+        return _run_together(chosen, args)
+    return _run_one(chosen[0], resolved[0], args)
+
+
+def _run_one(chapter: Chapter, given: dict[str, Any], args: argparse.Namespace) -> int:
+    from geowall.runs import execute  # papermill takes a second to import, and `--help` should not
+
+    progress = Progress(chapter.name, ledger.past_cells(chapter, args.profile, args.out))
+    result = execute.run(chapter, args.profile, given, args.out, force=args.force, watch=progress)
+    done = "reused, 0 cells executed" if result.cached else f"done in {duration(result.seconds)}"
+    progress.close(f"{done}: {_short(result.folder)}")
+    return 0
+
+
+def _run_together(chosen: list[Chapter], args: argparse.Namespace) -> int:
+    from geowall.runs.together import run_all
+
+    options = ["--profile", args.profile, "--out", str(args.out), *(["--force"] if args.force else [])]
+    codes = run_all(chosen, lambda chapter: ["run", chapter.name, *options], args.jobs)
+    return max(codes.values(), default=0)
+
+
+def book(args: argparse.Namespace) -> int:
+    """Execute every chapter, build the book of those runs, and say where it is and what it cost."""
+    began, everything = time.monotonic(), chapters.every()
+    for chapter in everything:
+        chapter.resolve(args.profile)
+    code = _run_together(everything, args)
+    if code == 0:
+        site(args)
+        print(f"all of it took {duration(time.monotonic() - began)} at the {args.profile} profile")
+    return code
+
+
+def estimate(args: argparse.Namespace) -> int:
+    """Say what chapters will cost before anything runs: time, memory, disk, download."""
+    from geowall.runs.estimate import estimates
+
+    rows = estimates(_chosen(args), args.profile, args.out)
+    print(f"{'chapter':28} {'time':>12} {'memory':>9} {'disk':>9} {'download':>10}  measured on")
+    for row in rows:
+        known = row["seconds"] is not None
+        seconds = duration(row["seconds"]) if known else "unknown"
+        memory = f"{row['memory_mb']:.0f} MB" if known else "unknown"
+        basis = row["basis"] if known else "no run to go by"
+        basis += "; finished already, will be reused" if row["reused"] else ""
+        disk, download = f"{row['disk_mb']:.1f} MB", f"{row['download_mb']:.0f} MB"
+        print(f"{row['chapter']:28} {seconds:>12} {memory:>9} {disk:>9} {download:>10}  {basis}")
+    total = duration(sum(row["seconds"] or 0 for row in rows if not row["reused"]))
+    free = shutil.disk_usage(ROOT).free / 1e9
+    print(f"still to run: {total} one after the other; {free:.0f} GB of disk are free")
+    return 0
+
+
+def publish(args: argparse.Namespace) -> int:
+    """Run chapters and, when every cell has passed, put their pages and tables into the book."""
+    from geowall.runs import publish, readme
+
+    for chapter in _chosen(args):
+        progress = Progress(chapter.name, ledger.past_cells(chapter, args.profile, args.out))
+        result = publish.publish(chapter, args.profile, args.out, progress)
+        progress.close(f"published from {_short(result.folder)}")
+    readme.refresh()
+    return 0
+
+
+def site(args: argparse.Namespace) -> int:
+    """Render the committed pages, or with --profile the current runs of that profile, as a browsable book."""
+    from geowall.site import build
+
+    began = time.monotonic()
+    if args.profile is None:
+        index = build.build_published(ROOT, ROOT / "_build" / "html", strict=args.strict)
+    else:
+        index = build.build_runs(_finished(args), args.out / "book" / "html", strict=args.strict)
+    print(f"the book was built in {duration(time.monotonic() - began)}; open it with `make serve`, or open")
+    print(f"  {index.resolve().as_uri()}")
+    return 0
+
+
+def _finished(args: argparse.Namespace) -> dict[str, Path]:
+    from geowall.runs.execute import finished
+
+    runs = finished(chapters.every(), args.profile, args.out)
+    if not runs:
+        what = f"no book was built from runs at the {args.profile} profile"
+        why = f"no chapter has a current run in {_short(args.out)}"
+        raise GeowallError(what, why, f"geowall book --profile {args.profile}")
+    return runs
+
+
+def serve(args: argparse.Namespace) -> int:
+    """Serve the last built book on this machine alone."""
+    built = [path for path in (ROOT / "_build" / "html", args.out / "book" / "html") if path.is_dir()]
+    if not built:
+        raise GeowallError("there is no book to serve", "none was built yet", "make site (or make book)")
+    newest = max(built, key=lambda path: path.stat().st_mtime)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=newest)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", args.port), handler) as server:
+        print(f"{_short(newest)} is at http://127.0.0.1:{server.server_port} until Ctrl-C", flush=True)
+        server.serve_forever()
+    return 0
+
+
+def status(args: argparse.Namespace) -> int:
+    """Show each chapter's published page and its finished, running and failed runs."""
+    for row in ledger.status(args.out):
+        print(row["chapter"])
+        print(f"  page      {row['page']} ({row['published']})")
+        print(f"  finished  {row['finished']}\n  running   {row['running']}\n  failed    {row['failed']}")
+    return 0
+
+
+def parameters(args: argparse.Namespace) -> int:
+    """List a chapter's parameters: name, type, allowed values, default, meaning."""
+    for parameter in declared_in(chapters.find(args.chapter).notebook).values():
+        print(parameter)
+    return 0
+
+
+def clean(args: argparse.Namespace) -> int:
+    """Remove failed, abandoned and old runs; keep the newest of each chapter and profile unless --all."""
+    removed = ledger.clean(args.out, args.all)
+    print(f"removed {len(removed)} from {_short(args.out)}")
+    return 0
+
+
+def _chosen(args: argparse.Namespace) -> list[Chapter]:
+    return [chapters.find(name) for name in args.chapter] or chapters.every()
+
+
+def _pairs(pairs: list[str]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise ParameterError(f"-p {pair!r}: nothing ran", "it has no `=`", f"-p {pair}=VALUE")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _short(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="geowall", description="Run, publish and render the chapters of the book."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(function: Callable, profile: str | None = None) -> argparse.ArgumentParser:
+        text = function.__doc__ or ""
+        added = commands.add_parser(function.__name__, help=text.rstrip("."), description=text)
+        added.set_defaults(function=function)
+        folder = {"type": lambda path: Path(path).resolve(), "default": ROOT / "runs", "metavar": "DIR"}
+        added.add_argument("--out", **folder, help="where runs lie; runs/ of the book by default")
+        if profile:
+            known = f"{', '.join(PROFILES)}; {profile} by default"
+            added.add_argument("--profile", default=profile, help=known)
+        return added
+
+    executing = [command(run, "quick"), command(book, "quick")]
+    for added in executing:
+        added.add_argument("--force", action="store_true", help="execute even what is unchanged")
+        added.add_argument("-j", "--jobs", type=int, help="chapters at a time; 2 where there are cores")
+    executing[0].add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE")
+    executing[0].add_argument("-f", "--file", type=Path, help="a YAML file of `name: value` lines")
+    executing[1].set_defaults(strict=False)
+    for added in (executing[0], command(estimate, "quick"), command(publish, "full")):
+        added.add_argument("chapter", nargs="*", help="08 or 08_geometry_regression; all of them if none")
+    rendering = command(site)
+    rendering.add_argument("--profile", help="render the current runs of this profile instead")
+    rendering.add_argument("--strict", action="store_true", help="a warning is an error")
+    command(serve).add_argument("--port", type=int, default=8000)
+    command(parameters).add_argument("chapter")
+    command(status)
+    command(clean).add_argument("--all", action="store_true", help="finished runs too")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; return its exit code, with failures told in three lines on standard error."""
+    args = _parser().parse_args(argv)
+    try:
+        return args.function(args)
+    except ParameterError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 2
+    except GeowallError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        stopped = "stopped by the keyboard\n  why: Ctrl-C\n  fix: run the same command again"
+        print(f"\n{stopped}: finished tables are kept", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,289 @@
+"""Execute a chapter in a folder of its own, or reuse the run that already has the same sources and inputs.
+
+While a chapter runs, its files lie in a hidden folder; only a run whose every cell passed is moved, in one
+step, to ``runs/<chapter>/<profile>-<id>/``. A run that failed leaves ``failed.ipynb`` and ``message.txt`` in
+``runs/<chapter>/<profile>-<id>.failed/``. Tables that were finished before a kill are not computed again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import nbformat
+import papermill
+from nbclient.exceptions import DeadKernelError
+from nbconvert import HTMLExporter
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
+from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
+
+from geowall.paths import ROOT, GeowallError
+from geowall.runs import fingerprint, parameters, provenance, store
+from geowall.runs.chapters import Chapter
+
+
+class Watcher(Protocol):
+    """Whoever wants to know where a run stands."""
+
+    def cell(self, index: int, total: int) -> None:
+        """Cell ``index`` of ``total`` begins."""
+
+    def wait(self) -> None:
+        """Another process is making this very run; this one waits for it."""
+
+
+class Silent:
+    """The watcher of a run that nobody watches."""
+
+    def cell(self, index: int, total: int) -> None:
+        """Say nothing."""
+
+    def wait(self) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: where it lies, what it cost, and whether it was there already."""
+
+    folder: Path
+    seconds: float
+    cached: bool
+
+
+class ChapterError(GeowallError):
+    """A chapter stopped; what it left is in its ``.failed`` folder."""
+
+
+class _WatchedEngine(NBClientEngine):
+    """Papermill's engine, which also reports each cell and gives the kernel its own environment."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> Any:
+        tell, starts = nb_man.cell_start, options["starts"]
+
+        def cell_start(cell: Any, index: int) -> None:
+            starts.append(time.monotonic())
+            options["watch"].cell(index, len(nb_man.nb.cells))
+            tell(cell, index)
+
+        nb_man.cell_start = cell_start
+        # Sockets in files, not on TCP ports: nobody else can listen, and no two kernels race for a port.
+        config = Config({"KernelManager": {"transport": "ipc"}})
+        client = PapermillNotebookClient(
+            nb_man, kernel_name=kernel_name, timeout=None, startup_timeout=120, config=config
+        )
+        return client.execute(env=options["env"])
+
+
+papermill_engines.register("geowall", _WatchedEngine)
+
+
+def run(
+    chapter: Chapter,
+    profile: str,
+    given: dict[str, Any],
+    out: Path,
+    *,
+    force: bool = False,
+    watch: Watcher | None = None,
+) -> Result:
+    """Execute ``chapter`` at ``profile`` with the checked values ``given`` (:meth:`Chapter.resolve`).
+
+    Returns the finished run under ``out/<chapter>/``; raises :class:`ChapterError` when a cell fails.
+    """
+    place = place_of(chapter, profile, given, out)
+    watch = watch or Silent()
+    # A second run with the same sources and parameters waits for the first and then finds its work done.
+    with _guarded(place), store.locked(place.with_name(f".{place.name}.lock"), watch.wait):
+        if not force and is_complete(place):
+            return Result(place, _provenance(place)["seconds"], cached=True)
+        with _work_folder(place) as work:
+            if force:
+                shutil.rmtree(_steps(place), ignore_errors=True)
+            at_defaults = given == chapter.resolve(profile)
+            starts = _execute(chapter, profile, given, at_defaults, work, _steps(place), watch)
+            seconds = _finish(chapter, work, starts)
+            store.swap_folder(work, place)
+    shutil.rmtree(_failed(place), ignore_errors=True)
+    return Result(place, seconds, cached=False)
+
+
+def place_of(chapter: Chapter, profile: str, given: dict[str, Any], out: Path) -> Path:
+    """Return the folder of a run with these parameters and the sources as they are now, made or not."""
+    declared = parameters.declared_in(chapter.notebook)
+    values = {name: given.get(name, parameter.default) for name, parameter in declared.items()}
+    return out / chapter.name / fingerprint.run_id(chapter.notebook, profile, values)
+
+
+def finished(chosen: list[Chapter], profile: str, out: Path) -> dict[str, Path]:
+    """Return the folders of the chapters whose run at a profile is finished and current, by name."""
+    places = {chapter.name: place_of(chapter, profile, chapter.resolve(profile), out) for chapter in chosen}
+    return {name: place for name, place in places.items() if is_complete(place)}
+
+
+def is_complete(folder: Path) -> bool:
+    """Tell whether a run folder is finished, untouched, and made from the inputs as they are now."""
+    try:
+        record = _provenance(folder)
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False
+    outputs = all(
+        (folder / name).is_file() and store.sha256(folder / name) == h
+        for name, h in record["outputs"].items()
+    )
+    return outputs and fingerprint.inputs_hold(record["inputs"])
+
+
+def _provenance(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+
+
+def _steps(place: Path) -> Path:
+    return place.parent / ".steps"
+
+
+def _failed(place: Path) -> Path:
+    return place.with_name(f"{place.name}.failed")
+
+
+@contextmanager
+def _work_folder(place: Path) -> Iterator[Path]:
+    """Make a hidden folder for one execution; remove it unless it was moved to its place."""
+    work = place.parent / f".{place.name}.{uuid.uuid4().hex[:8]}"
+    work.mkdir(parents=True)
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _guarded(place: Path) -> Iterator[None]:
+    """Say that the disk is full in three lines."""
+    try:
+        yield
+    except OSError as error:
+        if store.is_disk_full(error):
+            raise store.disk_full(place.parent) from error
+        raise
+
+
+def _execute(
+    chapter: Chapter,
+    profile: str,
+    given: dict[str, Any],
+    at_defaults: bool,
+    work: Path,
+    steps: Path,
+    watch: Watcher,
+) -> list[float]:
+    """Execute the notebook into ``work`` and return the time at which each cell began, then the end."""
+    starts: list[float] = []
+    page = work / f"{chapter.name}.ipynb"
+    options = {
+        "env": _kernel_environment(profile, at_defaults, work, steps),
+        "watch": watch,
+        "starts": starts,
+    }
+    try:
+        papermill.execute_notebook(
+            chapter.notebook,
+            page,
+            given,
+            engine_name="geowall",
+            kernel_name="python3",
+            progress_bar=False,
+            **options,
+        )
+    except PapermillExecutionError as error:
+        raise _failure(chapter, work, f"cell {error.cell_index + 1}", error.evalue, error.ename) from error
+    except DeadKernelError as error:
+        why = "the kernel died, most often because memory ran out"
+        raise _failure(chapter, work, f"cell {len(starts)}", why, "DeadKernelError") from error
+    return [*starts, time.monotonic()]
+
+
+def _kernel_environment(profile: str, at_defaults: bool, work: Path, steps: Path) -> dict[str, str]:
+    return os.environ | {
+        "GEOWALL_ROOT": str(ROOT),
+        "GEOWALL_PROFILE": profile,
+        "GEOWALL_AT_DEFAULTS": str(int(at_defaults)),
+        "GEOWALL_RUN_FOLDER": str(work),
+        "GEOWALL_STEPS": str(steps),
+        "JUPYTER_PREFER_ENV_PATH": "1",  # a kernel of the same name in the reader's home must not shadow ours
+        "TQDM_DISABLE": "1",
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),  # chapters run side by side
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
+
+
+def _failure(chapter: Chapter, work: Path, where: str, why: str, kind: str) -> GeowallError:
+    """Move the half-executed page to the ``.failed`` folder with its message; return the error to raise."""
+    place = work.with_name(work.name[1:].rsplit(".", 1)[0])
+    failed = _failed(place)
+    page = work / f"{chapter.name}.ipynb"
+    if page.exists():
+        page.rename(work / "failed.ipynb")
+    what, why, fix = f"chapter {chapter.name} stopped at {where}", why.strip(), ""
+    if "\n  why: " in why:  # the notebook raised one of our own three-line errors
+        what, why = why.split("\n  why: ", 1)
+        why, fix = why.split("\n  fix: ", 1)
+    elif store.is_disk_full(why):
+        full = store.disk_full(place.parent)
+        what, why, fix = full.what, full.why, full.fix
+    else:
+        why = f"{kind}: {why.splitlines()[0] if why else 'no message'}"
+    fix = fix or f"open {failed / 'failed.ipynb'}, mend the cause, then run again: finished tables are kept"
+    error = ChapterError(what, why, fix)
+    try:
+        store.write_text(work / "message.txt", f"{error}\n")
+        store.swap_folder(work, failed)
+    except OSError:  # a full disk may refuse even this; the message still reaches the terminal
+        shutil.rmtree(work, ignore_errors=True)
+    return error
+
+
+def _finish(chapter: Chapter, work: Path, starts: list[float]) -> float:
+    """Normalise the page, write its HTML and its provenance; return the seconds the chapter took."""
+    page = work / f"{chapter.name}.ipynb"
+    session = json.loads((work / "session.json").read_text(encoding="utf-8"))
+    notebook = normalised(nbformat.read(page, as_version=4))
+    store.write_text(page, nbformat.writes(notebook) + "\n")
+    html, _ = HTMLExporter(mathjax_url="", require_js_url="").from_notebook_node(notebook)
+    store.write_text(page.with_suffix(".html"), html)
+    (work / "session.json").unlink()
+    outputs = [path for path in sorted(work.rglob("*")) if path.is_file()]
+    cells = [round(end - begin, 3) for begin, end in itertools.pairwise(starts)]
+    seconds = round(starts[-1] - starts[0] + session.pop("seconds_reused"), 3)
+    record = session | {
+        "seconds": seconds,
+        "cell_seconds": cells,
+        "git": provenance.git_state(),
+        "sources": fingerprint.sources(chapter.notebook),
+        "outputs": {str(path.relative_to(work)): store.sha256(path) for path in outputs},
+    }
+    store.write_json(work / "provenance.json", record)
+    return seconds
+
+
+def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Strip what differs between two equal runs: papermill's paths, the times of execution, random names."""
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell["id"] = "injected-parameters"  # papermill draws it at random
+    return notebook

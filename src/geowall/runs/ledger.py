@@ -1,0 +1,110 @@
+"""What is known of past runs: the latest of each chapter, what it cost, and where the book stands."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from geowall.paths import ROOT
+from geowall.runs import chapters, fingerprint, store
+from geowall.runs.chapters import Chapter
+
+COSTS = ROOT / "book" / "costs.json"
+
+
+def provenance_of(folder: Path) -> dict[str, Any] | None:
+    """Return the provenance of a run or of a published chapter, or None where there is none."""
+    try:
+        return json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def latest(chapter: Chapter, profile: str, out: Path) -> Path | None:
+    """Return the newest finished run of a chapter at a profile; runs with a reader's own parameters aside."""
+    folders = [path.parent for path in (out / chapter.name).glob(f"{profile}-*/provenance.json")]
+    plain = [folder for folder in folders if (provenance_of(folder) or {}).get("at_defaults")]
+    return max(plain, key=lambda folder: folder.stat().st_mtime, default=None)
+
+
+def past_cells(chapter: Chapter, profile: str, out: Path) -> list[float]:
+    """Return the seconds of each cell the last time the chapter ran at a profile, from a run or the book."""
+    folder = latest(chapter, profile, out)
+    record = provenance_of(folder) if folder else None
+    published = provenance_of(chapter.published)
+    if record is None and published is not None and published["profile"] == profile:
+        record = published
+    return record["cell_seconds"] if record else []
+
+
+def costs() -> dict[str, dict[str, dict[str, Any]]]:
+    """Return what each chapter cost at each profile, as the book's cost lines and ``estimate`` show it."""
+    return json.loads(COSTS.read_text(encoding="utf-8")) if COSTS.exists() else {}
+
+
+def record_costs(chapter: Chapter, out: Path) -> None:
+    """Enter the newest run of each profile into the book's costs."""
+    with store.locked(ROOT / "runs" / ".costs.lock"):
+        known = costs()
+        for profile in ("quick", "full", "gemma"):
+            folder = latest(chapter, profile, out)
+            record = provenance_of(folder) if folder else None
+            if record is not None:
+                kept = {name: record[name] for name in ("seconds", "peak_memory_mb", "device", "cores")}
+                known.setdefault(chapter.name, {})[profile] = kept
+        store.write_json(COSTS, known)
+
+
+def is_current(chapter: Chapter) -> bool | None:
+    """Tell whether the published page was made from the sources as they are; None where none is published."""
+    record = provenance_of(chapter.published)
+    return None if record is None else record["sources"] == fingerprint.sources(chapter.notebook)
+
+
+def status(out: Path) -> list[dict[str, Any]]:
+    """Return a row for each chapter: its published page, its finished, running and failed runs."""
+    rows = []
+    for chapter in chapters.every():
+        folder, record = out / chapter.name, provenance_of(chapter.published)
+        current = is_current(chapter)
+        rows.append(
+            {
+                "chapter": chapter.name,
+                "published": record["profile"] if record else "-",
+                "page": {True: "current", False: "sources changed", None: "not published"}[current],
+                "finished": ", ".join(sorted(p.parent.name for p in folder.glob("[!.]*/provenance.json")))
+                or "-",
+                "running": sum(store.is_locked(lock) for lock in folder.glob(".*.lock")),
+                "failed": ", ".join(sorted(p.name for p in folder.glob("*.failed"))) or "-",
+            }
+        )
+    return rows
+
+
+def clean(out: Path, everything: bool) -> list[Path]:
+    """Remove failed runs, what kills left behind, and all but the newest run of each chapter and profile.
+
+    Where a run is alive, what it works in is left alone. ``everything`` removes finished runs too. Returns
+    what went.
+    """
+    doomed: list[Path] = []
+    for folder in (path for path in sorted(out.glob("*")) if path.is_dir()):
+        if not any(store.is_locked(lock) for lock in folder.glob(".*.lock")):
+            doomed += folder.glob(".*")
+        doomed += folder.glob("*.failed")
+        finished = sorted(
+            (path.parent for path in folder.glob("[!.]*/provenance.json")),
+            key=lambda run: run.stat().st_mtime,
+            reverse=True,
+        )
+        newest: set[str] = set()
+        for run in finished:
+            profile = run.name.rsplit("-", 1)[0]
+            if everything or profile in newest:
+                doomed.append(run)
+            newest.add(profile)
+    for path in doomed:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return doomed

@@ -1,0 +1,69 @@
+"""Where a result comes from: sources, versions, device, and what it cost.
+
+>>> sorted(versions())[:2]
+['altair', 'geowall']
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+from importlib import metadata
+
+from geowall import __version__
+from geowall.paths import ROOT
+
+# The libraries whose version can change a number or a picture.
+_LIBRARIES = (
+    "altair",
+    "numba",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scikit-learn",
+    "scipy",
+    "torch",
+    "vl-convert-python",
+)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, of the package and of the libraries that results depend on."""
+    found = {name: metadata.version(name) for name in _LIBRARIES}
+    return {"python": platform.python_version(), "geowall": __version__, **found}
+
+
+def device() -> str:
+    """Name the device: the GPU where a chapter has loaded torch and finds one, else the processor."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return torch.cuda.get_device_name(0)
+    return f"cpu ({platform.machine()})"
+
+
+def cores() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def peak_memory_mb() -> float:
+    """Return the largest resident memory of this process so far, in megabytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024 if sys.platform != "darwin" else 1024**2), 1)
+
+
+def git_state() -> dict[str, str | bool | None]:
+    """Return the commit the working tree stands on and whether anything in it differs from that commit."""
+
+    def git(*arguments: str) -> str | None:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    try:
+        sha, changes = git("rev-parse", "HEAD"), git("status", "--porcelain")
+    except FileNotFoundError:  # no git on this machine: a source archive runs as well as a clone
+        return {"sha": None, "dirty": None}
+    return {"sha": sha, "dirty": None if changes is None else bool(changes)}

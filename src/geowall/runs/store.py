@@ -1,0 +1,135 @@
+"""Files that are either whole or absent: atomic writes, folder swaps, locks and hashes.
+
+Every file of a run is written beside its place and renamed into it, and a folder replaces another in one
+system call, so a reader, or a run that comes after a kill, never meets half of anything:
+
+>>> import tempfile, pathlib
+>>> path = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
+>>> write_text(path, "whole")
+>>> path.read_text(), sha256(path)[:8]
+('whole', '5d5766cf')
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geowall.paths import GeowallError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let ``write`` make a file beside ``path``, then rename it there; on failure nothing is left behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    try:
+        write(beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically, keys in order, so that equal contents are equal bytes."""
+    write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
+    """Write ``<name>.parquet`` and ``<name>.csv`` atomically."""
+    write_atomically(folder / f"{name}.parquet", lambda beside: table.to_parquet(beside, index=False))
+    write_atomically(folder / f"{name}.csv", lambda beside: table.to_csv(beside, index=False))
+
+
+def swap_folder(new: Path, place: Path) -> None:
+    """Put the folder ``new`` at ``place`` in one step; what stood there before is removed afterwards."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.exists():
+        _exchange(new, place)
+        shutil.rmtree(new, ignore_errors=True)
+    else:
+        new.rename(place)
+
+
+def _exchange(a: Path, b: Path) -> None:
+    """Exchange two folders atomically where the kernel can (Linux, macOS), else by three renames."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    source, target = os.fsencode(a), os.fsencode(b)
+    at_cwd, exchange = -100, 2  # AT_FDCWD; RENAME_EXCHANGE on Linux and RENAME_SWAP on macOS are both 2
+    if hasattr(libc, "renameat2"):
+        failed = libc.renameat2(at_cwd, source, at_cwd, target, exchange)
+    elif sys.platform == "darwin":
+        failed = libc.renamex_np(source, target, exchange)
+    else:
+        failed = True
+    if failed:  # a file system that cannot: the old folder stays whole under a hidden name until the end
+        aside = b.with_name(f".{b.name}.{uuid.uuid4().hex[:8]}")
+        b.rename(aside)
+        a.rename(b)
+        aside.rename(a)
+
+
+@contextmanager
+def locked(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold an exclusive lock on a file; the system lets go of it when the holder dies, however it dies.
+
+    ``on_wait`` is called once if another process holds it now.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether a living process holds the lock on ``path``."""
+    if not path.exists():
+        return False
+    with path.open("r") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def is_disk_full(error: BaseException | str) -> bool:
+    """Tell whether an error, or the text of one, says that the disk is full."""
+    return getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error)
+
+
+def disk_full(folder: Path) -> GeowallError:
+    """Describe a full disk in three lines."""
+    return GeowallError(
+        "the disk filled up and the run stopped; nothing published has changed",
+        f"no space is left where {folder} lies",
+        "make room (`geowall clean` removes old runs), or write elsewhere with `--out DIR`, then run again",
+    )

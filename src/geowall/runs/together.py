@@ -1,0 +1,33 @@
+"""Run several chapters, two at a time, each in its own process and after the chapters it reads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from geowall.runs import provenance
+from geowall.runs.chapters import Chapter, in_order
+
+
+def run_all(
+    chosen: list[Chapter], arguments: Callable[[Chapter], list[str]], jobs: int | None = None
+) -> dict[str, int]:
+    """Run ``python -m geowall *arguments(chapter)`` for each chapter; return the exit codes by name.
+
+    A chapter whose predecessor failed is not started and gets exit code 1.
+    """
+    # Chapters hold to one thread each, so two share two cores; more would fight over memory.
+    workers = jobs or min(2, provenance.cores())
+    done: dict[str, Future[int]] = {}
+
+    def one(chapter: Chapter) -> int:
+        if any(done[name].result() for name in chapter.after if name in done):
+            return 1
+        return subprocess.run([sys.executable, "-m", "geowall", *arguments(chapter)], check=False).returncode
+
+    with ThreadPoolExecutor(workers) as pool:
+        for chapter in in_order(chosen):  # predecessors come first, so waiting for one never starves the pool
+            done[chapter.name] = pool.submit(one, chapter)
+    return {name: future.result() for name, future in done.items()}

@@ -1,0 +1,281 @@
+"""The runner, from outside: what a reader types, what it leaves on disk, and what happens when it stops."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from conftest import CELLS, Book, write_notebook
+
+
+def tree(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def wait_for(what, seconds: float = 60.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = what()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError("waited in vain")
+
+
+def asleep(book: Book) -> bool:
+    """Tell whether the chapter is in its sleeping cell, the fifth."""
+    pages = [nbformat.read(path, as_version=4) for path in book.runs.glob(".*/01_tiny.ipynb")]
+    return any(page.cells[4].metadata.get("papermill", {}).get("status") == "running" for page in pages)
+
+
+def test_a_run_leaves_page_tables_and_provenance(book: Book):
+    done = book.run("run", "01")
+    assert done.returncode == 0, done.stderr
+    (folder,) = book.finished()
+    names = {
+        "01_tiny.ipynb",
+        "01_tiny.html",
+        "provenance.json",
+        "tables/squares.parquet",
+        "tables/squares.csv",
+    }
+    assert names | {"tables/checks.parquet", "tables/checks.csv"} == set(tree(folder))
+    assert pd.read_csv(folder / "tables/squares.csv").y.tolist() == [0, 1, 4]
+    record = json.loads((folder / "provenance.json").read_text())
+    assert record["parameters"]["n"] == 3 and record["profile"] == "quick" and record["at_defaults"]
+    assert record["seconds"] > 0 and record["peak_memory_mb"] > 10 and record["versions"]["numpy"]
+    assert (
+        "notebooks/01_tiny.ipynb" in record["sources"] and "src/geowall/runs/session.py" in record["sources"]
+    )
+    assert set(record) >= {"git", "device", "seed", "inputs", "outputs", "cell_seconds"}
+    html = (folder / "01_tiny.html").read_text()
+    assert "How do squares grow?" in html and "data:image/png" in html and "https://" not in html
+
+
+def test_an_unchanged_chapter_is_not_executed_again_and_a_changed_one_is(book: Book):
+    assert book.run("run", "01").returncode == 0
+    (folder,) = book.finished()
+    before = tree(folder)
+    again = book.run("run", "01")
+    assert "0 cells executed" in again.stderr and tree(folder) == before and book.times_computed() == 1
+    (folder / "tables" / "squares.csv").write_text("x,y\n0,0\n")  # a damaged table is noticed and made again
+    assert (
+        "0 cells executed" not in book.run("run", "01").stderr
+        and tree(folder)["tables/squares.csv"] == before["tables/squares.csv"]
+    )
+    write_notebook(book.root / "notebooks" / "01_tiny.ipynb", [*CELLS[:-1], 'print("more")', CELLS[-1]])
+    assert "done in" in book.run("run", "01").stderr and len(book.finished()) == 2
+
+
+def test_a_page_is_the_same_bytes_when_executed_again(book: Book):
+    book.run("run", "01")
+    (folder,) = book.finished()
+    before = tree(folder)
+    assert book.run("run", "01", "--force").returncode == 0
+    after = tree(folder)
+    before.pop("provenance.json"), after.pop("provenance.json")
+    assert after == before and book.times_computed() == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "01", "-p", "wiat=3"], ["unknown parameter 'wiat'", "did you mean wait?", "n, rate, mode"]),
+        (["run", "01", "-p", "n=many"], ["a text where a whole number belongs", "n: int in [1, 10]"]),
+        (["run", "01", "-p", "n=2.5"], ["a number where a whole number belongs"]),
+        (["run", "01", "-p", "n=11"], ["at most 10"]),
+        (["run", "01", "-p", "rate=nan"], ["a text where a number belongs"]),
+        (["run", "01", "-p", "rate=1e999"], ["must be finite"]),
+        (["run", "01", "-p", "mode=upp"], ["none of the choices; did you mean up?"]),
+        (["run", "01", "-p", "n"], ["no `=`"]),
+        (["run", "01", "--profile", "quik"], ["no profile 'quik'", "--profile quick"]),
+        (["run", "01", "-f", "absent.yaml"], ["no such file"]),
+    ],
+)
+def test_a_wrong_parameter_is_refused_before_anything_runs(
+    book: Book, arguments: list[str], words: list[str]
+):
+    done = book.run(*arguments)
+    assert done.returncode == 2 and not book.runs.exists()
+    for word in words:
+        assert word in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 3 and "Traceback" not in done.stderr
+
+
+def test_yaml_text_where_a_number_belongs_is_refused(book: Book, tmp_path: Path):
+    values = tmp_path / "values.yaml"
+    values.write_text("rate: 1e-3\n")
+    done = book.run("run", "01", "-f", values)
+    assert done.returncode == 2 and "write 1.0e-3" in done.stderr
+    values.write_text("rate: 1.0e-3\nn: 3\n")
+    assert book.run("run", "01", "-f", values).returncode == 0
+    (folder,) = book.finished()
+    assert json.loads((folder / "provenance.json").read_text())["parameters"]["rate"] == 0.001
+
+
+def test_an_unknown_chapter_names_the_nearest(book: Book):
+    done = book.run("run", "01_tinny")
+    assert done.returncode == 1 and "01_tiny" in done.stderr and len(done.stderr.strip().splitlines()) == 3
+
+
+def test_a_failing_cell_leaves_the_published_page_and_says_why(book: Book):
+    assert book.run("publish", "01").returncode == 0
+    published = tree(book.root / "book" / "chapters")
+    assert {"01_tiny/01_tiny.ipynb", "01_tiny/provenance.json", "01_tiny/tables/squares.csv"} < set(published)
+    write_notebook(
+        book.root / "notebooks" / "01_tiny.ipynb",
+        [*CELLS[:4], 'assert False, "the roof fell in"', *CELLS[5:]],
+    )
+    done = book.run("publish", "01")
+    assert done.returncode == 1 and "AssertionError: the roof fell in" in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 5  # progress, then three lines
+    assert tree(book.root / "book" / "chapters") == published
+    (failed,) = book.runs.glob("*.failed")
+    assert "the roof fell in" in (failed / "message.txt").read_text()
+    cells = nbformat.read(failed / "failed.ipynb", as_version=4).cells
+    assert any(output.output_type == "error" for cell in cells for output in cell.get("outputs", []))
+    assert not list(book.runs.glob(".*/01_tiny.ipynb"))
+
+
+def test_a_claim_that_fails_stops_the_defaults_and_is_reported_elsewhere(book: Book):
+    done = book.run("run", "01", "-p", "n=4")
+    assert done.returncode == 0
+    (folder,) = book.finished()
+    checks = pd.read_csv(folder / "tables" / "checks.csv").set_index("claim")
+    assert not checks.passed["the sum of squares"] and checks.passed["rows"]
+    broken = [cell.replace("5, 5", "6, 7") for cell in CELLS]
+    write_notebook(book.root / "notebooks" / "01_tiny.ipynb", broken)
+    done = book.run("run", "01")
+    assert done.returncode == 1 and "the sum of squares: 5 is outside 6 … 7" in done.stderr
+
+
+def test_kill_minus_nine_loses_nothing(book: Book):
+    assert book.run("publish", "01").returncode == 0
+    published = tree(book.root / "book")
+    before = book.times_computed()
+    # A change of the chapter, so that publishing must execute it again.
+    slow = [cell.replace("wait: float = 0.0", "wait: float = 40.0") for cell in CELLS]
+    write_notebook(book.root / "notebooks" / "01_tiny.ipynb", slow)
+    running = book.start("publish", "01")
+    wait_for(lambda: asleep(book))
+    assert "running   1" in book.run("status").stdout
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert tree(book.root / "book") == published
+    assert "running   0" in book.run("status").stdout
+    write_notebook(book.root / "notebooks" / "01_tiny.ipynb", [*CELLS[:-1], 'print("new")', CELLS[-1]])
+    assert book.run("publish", "01").returncode == 0
+    assert book.times_computed() == before, "the table finished before the kill was computed again"
+    assert tree(book.root / "book") != published
+    assert book.run("clean").returncode == 0 and not list(book.runs.glob(".*"))
+
+
+def test_two_runs_at_once_execute_once(book: Book):
+    slow = [cell.replace("wait: float = 0.0", "wait: float = 4.0") for cell in CELLS]
+    write_notebook(book.root / "notebooks" / "01_tiny.ipynb", slow)
+    both = [book.start("run", "01") for _ in range(2)]
+    texts = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sorted("0 cells executed" in text for text in texts) == [False, True]
+    assert len(book.finished()) == 1 and book.times_computed() == 1
+
+
+def test_a_full_disk_is_reported_as_such(book: Book, tmp_path: Path):
+    """On a real file system of half a megabyte; where none can be mounted, in a name space of our own."""
+    small = tmp_path / "small"
+    small.mkdir()
+    script = f'mount -t tmpfs -o size=160k none "{small}" && "$@"'
+    command = ["unshare", "--mount", *([] if _is_root() else ["-Ur"]), "sh", "-c", script, "sh"]
+    done = subprocess.run(
+        [*command, *book.command("run", "01", "--out", small)],
+        env=book.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and "the disk filled up" in done.stderr and "Traceback" not in done.stderr
+    assert "--out DIR" in done.stderr
+
+
+def _is_root() -> bool:
+    return subprocess.run(["id", "-u"], capture_output=True, text=True, check=True).stdout.strip() == "0"
+
+
+def test_a_missing_input_says_which_and_what_to_do(book: Book):
+    cells = [*CELLS[:3], 'run.read("data/published/geometry.csv")', *CELLS[3:]]
+    write_notebook(book.root / "notebooks" / "01_tiny.ipynb", cells)
+    done = book.run("run", "01")
+    assert (
+        done.returncode == 1
+        and "data/published/geometry.csv" in done.stderr
+        and "no such file" in done.stderr
+    )
+
+
+def test_a_changed_input_is_noticed(book: Book):
+    (book.root / "data").mkdir()
+    data = book.root / "data" / "numbers.csv"
+    data.write_text("a\n1\n")
+    write_notebook(
+        book.root / "notebooks" / "01_tiny.ipynb", [*CELLS[:3], 'run.read("data/numbers.csv")', *CELLS[3:]]
+    )
+    assert "done in" in book.run("run", "01").stderr
+    assert "0 cells executed" in book.run("run", "01").stderr
+    data.write_text("a\n2\n")
+    assert "done in" in book.run("run", "01").stderr
+
+
+def test_plain_papermill_works_and_refuses_too(book: Book, tmp_path: Path):
+    def papermill(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [
+            sys.executable,
+            "-m",
+            "papermill",
+            str(book.root / "notebooks" / "01_tiny.ipynb"),
+            str(tmp_path / "o.ipynb"),
+        ]
+        return subprocess.run(
+            [*command, *arguments], env=book.environment(), capture_output=True, text=True, check=False
+        )
+
+    log = ("-p", "log", str(book.log))
+    done = papermill(*log, "-p", "n", "4")
+    assert done.returncode == 0 and list(book.runs.glob("by-hand-*/tables/squares.csv")), done.stderr
+    unknown = papermill(*log, "-p", "m", "4")
+    assert unknown.returncode != 0 and "unknown parameter 'm'" in unknown.stderr
+    assert "at most 10" in papermill(*log, "-p", "n", "40").stderr
+
+
+def test_estimate_and_status_and_clean(book: Book):
+    assert "no run to go by" in book.run("estimate").stdout
+    assert book.run("run", "01").returncode == 0
+    (folder,) = book.finished()
+    seconds = json.loads((folder / "provenance.json").read_text())["seconds"]
+    shown = book.run("estimate").stdout
+    assert f"{round(seconds)} s" in shown and "will be reused" in shown
+    book.run("run", "01", "-p", "n=4")
+    assert "not published" in book.run("status").stdout
+    assert book.run("clean", "--all").returncode == 0 and book.finished() == []
+
+
+def test_it_works_from_another_folder_and_with_out(book: Book, tmp_path: Path):
+    elsewhere = tmp_path / "else where"
+    elsewhere.mkdir()
+    done = book.run("run", "01", "--out", "my runs", cwd=elsewhere)
+    assert done.returncode == 0, done.stderr
+    assert list((elsewhere / "my runs" / "01_tiny").glob("quick-*/provenance.json"))
+    shutil.rmtree(elsewhere)

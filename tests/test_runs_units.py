@@ -1,0 +1,124 @@
+"""The small parts of the runner: parameter types, fingerprints, atomic files, swaps, progress."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import io
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from geowall.paths import GeowallError
+from geowall.runs import fingerprint, session, store
+from geowall.runs.parameters import Parameter, ParameterError, parse
+from geowall.runs.progress import Progress
+
+MODULES = ["parameters", "store", "progress", "fingerprint", "provenance"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_in_the_docstrings_hold(name: str):
+    result = doctest.testmod(importlib.import_module(f"geowall.runs.{name}"))
+    assert result.attempted > 0 and result.failed == 0
+
+
+def test_every_kind_of_parameter_is_read_from_text():
+    declared = parse("a: int = 1\nb: float = 1.0\nc: bool = False\nd: list = [1]  # [0, 9] each\ne: str = ''")
+    texts = {"a": "1e3", "b": "1e-3", "c": "True", "d": "1, 2", "e": "7"}
+    values = {name: declared[name].check(text) for name, text in texts.items()}
+    assert values == {"a": 1000, "b": 0.001, "c": True, "d": [1, 2], "e": "7"}
+
+
+@pytest.mark.parametrize("value", [True, 1.5, "x", None, math.nan, [1]])
+def test_a_whole_number_is_nothing_else(value: object):
+    with pytest.raises(ParameterError):
+        Parameter("n", int, 1).check_typed(value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "1e-3", False])
+def test_a_number_is_finite_and_not_text(value: object):
+    with pytest.raises(ParameterError):
+        Parameter("x", float, 1.0).check_typed(value)
+
+
+def test_a_list_is_checked_item_by_item():
+    parameter = Parameter("betas", list, [0.1], 0.0, 1.0)
+    assert parameter.check_typed([0, 1]) == [0, 1]
+    for bad in ([2.0], ["a"], [True]):
+        with pytest.raises(ParameterError):
+            parameter.check_typed(bad)
+
+
+def test_a_parameters_cell_holds_declarations_alone():
+    with pytest.raises(ValueError, match="literal"):
+        parse("n = 3")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
+    path = tmp_path / "file"
+    store.write_text(path, "old")
+
+    def fail(beside: Path) -> None:
+        beside.write_text("ne")
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        store.write_atomically(path, fail)
+    assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_is_swapped_whole(tmp_path: Path):
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "page").write_text(name)
+    store.swap_folder(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old" / "page").read_text() == "new" and not (tmp_path / "new").exists()
+
+
+def test_a_changed_helper_changes_the_fingerprint_of_those_who_import_it(tmp_path: Path, monkeypatch):
+    package = tmp_path / "src" / "geowall"
+    (package / "laws").mkdir(parents=True)
+    for file, code in {
+        "__init__.py": "",
+        "a.py": "from geowall.laws import b\n",
+        "laws/__init__.py": "",
+        "laws/b.py": "from . import c\n",
+        "laws/c.py": "x = 1\n",
+        "other.py": "x = 1\n",
+    }.items():
+        (package / file).write_text(code)
+    monkeypatch.setattr(fingerprint, "_SOURCE", tmp_path / "src")
+    before = fingerprint.imported_files("from geowall import a")
+    assert {Path(name).name for name in before} == {"__init__.py", "a.py", "b.py", "c.py"}
+    (package / "other.py").write_text("x = 2\n")
+    assert fingerprint.imported_files("from geowall import a") == before
+    (package / "laws" / "c.py").write_text("x = 2\n")
+    assert fingerprint.imported_files("from geowall import a") != before
+
+
+def test_arguments_of_a_table_are_told_apart():
+    table = pd.DataFrame({"a": [1, 2]})
+    assert session._stamp(table) == session._stamp(table.copy())
+    assert session._stamp(table) != session._stamp(table[::-1])
+    assert session._stamp(table) != session._stamp(table.rename(columns={"a": "b"}))
+    with pytest.raises(GeowallError):
+        session._stamp(len)
+
+
+def test_progress_says_cell_and_time_left_and_is_quiet_in_a_pipe():
+    out = io.StringIO()
+    watch = Progress("01", [1.0, 2.0, 30.0], out)
+    for index in range(3):
+        watch.cell(index, 3)
+    assert out.getvalue().splitlines() == ["01  cell 1/3  0 s, about 33 s left"]
+
+
+def test_json_is_the_same_bytes_for_the_same_contents(tmp_path: Path):
+    for name, content in (("a", {"x": 1, "y": 2}), ("b", {"y": 2, "x": 1})):
+        store.write_json(tmp_path / name, content)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert json.loads((tmp_path / "a").read_text()) == {"x": 1, "y": 2}
