@@ -148,7 +148,7 @@ def _words(layers: pd.DataFrame, curves: pd.DataFrame) -> tuple[str, str]:
         "against the curvature measured in its activations; rings mark the layers of the left panel. "
         f"Doubling the dictionary saves {steep['saved']:.0%} of the error at {steep['where']} and "
         f"{flat['saved']:.0%} at {flat['where']}; the correlation of $\\alpha$ with the logarithm of "
-        f"curvature is {r:.2f}."
+        f"curvature is {r:.2f}.".replace("-", "−")
     )
     description = (
         "Two panels. Left: reconstruction error against dictionary size on logarithmic axes for "

@@ -21,6 +21,7 @@ from sphinx.errors import ExtensionError
 
 from geowall.site import directives, generated
 from geowall.site.numbering import chapter_number, renumber
+from geowall.site.polish import polish_folder
 
 STATIC = Path(__file__).parent / "static"
 _MATHJAX_FILES = ("tex-mml-chtml.js", "output/chtml/fonts/woff-v2", "input/tex/extensions")
@@ -30,6 +31,19 @@ def configure(app: Sphinx, config: Config) -> None:
     """Serve MathJax and our own style and scripts from the book itself."""
     config.mathjax_path = "mathjax/tex-mml-chtml.js"
     config.html_static_path.append(str(STATIC))
+    config.html_favicon = str(STATIC / "favicon.svg")
+    config.html_context.setdefault("default_mode", "auto")
+    _without_thebe(app)
+
+
+def _without_thebe(app: Sphinx) -> None:
+    """Jupyter Book loads sphinx-thebe always; it declares its constants twice a page, which is a script error."""
+    for event, listeners in app.events.listeners.items():
+        app.events.listeners[event] = [
+            listener
+            for listener in listeners
+            if getattr(listener.handler, "__name__", "") not in ("init_thebe_core", "update_thebe_context")
+        ]
 
 
 def write_libraries(app: Sphinx) -> None:
@@ -52,7 +66,8 @@ def write_libraries(app: Sphinx) -> None:
 def _vega_bundle() -> str:
     import vl_convert
 
-    return vl_convert.javascript_bundle()
+    # In a function of its own: the bundle declares short names at its top that other scripts declare too.
+    return f"(() => {{\n{vl_convert.javascript_bundle()}\n}})();\n"
 
 
 def _mathjax_folder() -> Path:
@@ -87,15 +102,18 @@ def add_cost_line(app: Sphinx, doctree: nodes.document) -> None:
         break
 
 
-def write_index(app: Sphinx, error: Exception | None) -> None:
-    """Let the folder's own address open the book."""
-    if error is None and app.builder.format == "html" and app.config.root_doc != "index":
-        target = f"{app.config.root_doc}.html"
+def finish_pages(app: Sphinx, error: Exception | None) -> None:
+    """Let the folder's own address open the book, and correct what the theme gets wrong offline."""
+    if error is not None or app.builder.format != "html":
+        return
+    if app.config.root_doc != "index":
+        title, target = app.config.html_title, f"{app.config.root_doc}.html"
         page = (
-            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{app.config.html_title}</title>'
-            f'<meta http-equiv="refresh" content="0; url={target}"><a href="{target}">{app.config.html_title}</a></html>\n'
+            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+            f'<meta http-equiv="refresh" content="0; url={target}"><a href="{target}">{title}</a></html>\n'
         )
         (Path(app.outdir) / "index.html").write_text(page, encoding="utf-8")
+    polish_folder(Path(app.outdir))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -105,7 +123,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", add_cost_line)
     app.connect("env-get-updated", renumber, priority=900)  # after Sphinx's own numbering
     app.connect("html-page-context", add_scripts)
-    app.connect("build-finished", write_index)
+    app.connect("build-finished", finish_pages, priority=900)
     app.add_css_file("book.css", priority=900)
     directives.register(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

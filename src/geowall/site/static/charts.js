@@ -1,0 +1,205 @@
+/* Draws each chart of a page from the specification inside it, with no network.
+ *
+ * The page already holds a picture of every chart. Only when a chart has drawn does its picture step aside, so
+ * without JavaScript, or with a browser too old for it, the picture stays. Ink is `currentColor`: a chart follows
+ * the light/dark switch by itself. Where the column is narrower than the chart, panels are stacked, legends and
+ * titles wrapped, and panels shrunk until it fits.
+ */
+(() => {
+  "use strict";
+
+  const SMALLEST_PANEL = 90; // pixels; below it a panel scrolls sideways rather than shrink further
+  const LETTER = 6.6; // pixels of an average letter at the sizes the charts use
+  const UNITS = ["layer", "hconcat", "vconcat", "concat"];
+
+  const copy = (value) => JSON.parse(JSON.stringify(value));
+  const isNumber = (value) => typeof value === "number";
+
+  /** Calls `visit` on a specification and every specification inside it. */
+  function walk(spec, visit) {
+    visit(spec);
+    for (const key of UNITS) (spec[key] || []).forEach((child) => walk(child, visit));
+    if (spec.spec) walk(spec.spec, visit);
+  }
+
+  /** Breaks a text into lines of at most `room` pixels; a vega-lite title may be a list of lines. */
+  function wrap(text, room) {
+    if (typeof text !== "string" || text.length * LETTER <= room) return text;
+    const lines = [""];
+    for (const word of text.split(" ")) {
+      const last = lines.length - 1;
+      if (lines[last] && (lines[last].length + word.length + 1) * LETTER > room) lines.push(word);
+      else lines[last] = lines[last] ? `${lines[last]} ${word}` : word;
+    }
+    return lines;
+  }
+
+  function wrapTitles(unit, room) {
+    if (typeof unit.title === "string") unit.title = wrap(unit.title, room);
+    else if (unit.title && unit.title.text) unit.title.text = wrap(unit.title.text, room);
+    const x = unit.encoding && unit.encoding.x;
+    if (!x) return;
+    if (x.axis && x.axis.title) x.axis.title = wrap(x.axis.title, room);
+    if (x.title) x.title = wrap(x.title, room);
+    else if (x.field && x.title === undefined && !(x.axis && x.axis.title)) x.title = wrap(x.field, room);
+  }
+
+  /** Moves every legend under its panel, in as many columns as fit. */
+  function wrapLegends(unit, room) {
+    for (const channel of Object.values(unit.encoding || {})) {
+      if (channel && channel.legend) {
+        const { columns, legendX, legendY, offset, ...rest } = channel.legend;
+        channel.legend = { ...rest, orient: rest.orient === "none" ? "none" : "bottom" };
+      }
+    }
+    const labels = longestDomain(unit);
+    return Math.max(1, Math.floor(room / (labels * LETTER + 40)));
+  }
+
+  function longestDomain(unit) {
+    let longest = 0;
+    for (const channel of Object.values(unit.encoding || {})) {
+      const domain = channel && channel.scale && channel.scale.domain;
+      if (Array.isArray(domain)) domain.forEach((entry) => (longest = Math.max(longest, String(entry).length)));
+    }
+    return longest || 14;
+  }
+
+  /** The same chart for a narrow column: panels under one another. */
+  function stack(spec, room) {
+    const narrow = copy(spec);
+    let columns = 4;
+    walk(narrow, (unit) => {
+      if (unit.hconcat) {
+        unit.vconcat = unit.hconcat;
+        delete unit.hconcat;
+      }
+      if (unit.concat || unit.facet) unit.columns = 1;
+      if (unit.encoding && unit.encoding.facet) unit.encoding.facet.columns = 1;
+      if (unit.encoding && unit.encoding.column && !unit.encoding.row) {
+        unit.encoding.facet = { ...unit.encoding.column, columns: 1 };
+        delete unit.encoding.column;
+      }
+      if (isNumber(unit.width)) unit.width = Math.max(SMALLEST_PANEL, Math.min(unit.width, room - 70));
+      wrapTitles(unit, room - 60);
+      columns = Math.min(columns, wrapLegends(unit, room));
+    });
+    const legend = (narrow.config && narrow.config.legend) || {};
+    narrow.config = {
+      ...narrow.config,
+      legend: { ...legend, columns, labelLimit: room - 60, titleLimit: room - 20, gradientLength: room - 80 },
+    };
+    return narrow;
+  }
+
+  function shrink(spec, over) {
+    const smaller = copy(spec);
+    walk(smaller, (unit) => {
+      if (isNumber(unit.width)) unit.width = Math.max(SMALLEST_PANEL, Math.floor(unit.width - over));
+    });
+    return smaller;
+  }
+
+  /** A panel without a width of its own takes the theme's: make it explicit, so that it can shrink. */
+  function withWidths(spec) {
+    const explicit = copy(spec);
+    const usual = (explicit.config && explicit.config.view && explicit.config.view.continuousWidth) || 300;
+    walk(explicit, (unit) => {
+      const whole = unit.mark || unit.layer;
+      const x = unit.encoding && unit.encoding.x;
+      const discrete = x && (x.type === "nominal" || x.type === "ordinal");
+      if (whole && unit.width === undefined && !discrete && !unit.insideLayer) unit.width = usual;
+      (unit.layer || []).forEach((child) => Object.defineProperty(child, "insideLayer", { value: true }));
+    });
+    return explicit;
+  }
+
+  class Chart {
+    constructor(box) {
+      this.box = box;
+      this.spec = withWidths(JSON.parse(box.querySelector("script.gw-spec").textContent));
+      this.meta = this.spec.usermeta || {};
+      this.stage = document.createElement("div");
+      this.stage.className = "gw-stage";
+      this.stage.tabIndex = 0;
+      this.stage.setAttribute("role", "group");
+      this.stage.setAttribute("aria-label", this.meta.alt || "Chart");
+      box.prepend(this.stage);
+      this.room = 0;
+      this.redraws = Promise.resolve();
+    }
+
+    options() {
+      return {
+        mode: "vega-lite",
+        renderer: "svg",
+        actions: { export: { svg: true, png: true }, source: false, compiled: false, editor: false },
+        i18n: { CLICK_TO_VIEW_ACTIONS: "Save this chart" },
+        downloadFileName: this.meta.name || "chart",
+        tooltip: { theme: "book" },
+        scaleFactor: 2,
+      };
+    }
+
+    async embed(spec) {
+      if (this.view) this.view.finalize();
+      const made = await window.vegaEmbed(this.stage, spec, this.options());
+      this.view = made;
+      return this.stage.querySelector("svg.marks").getBoundingClientRect().width;
+    }
+
+    /** Draws as designed if the column is wide enough; else stacked, and smaller until it fits. */
+    async draw() {
+      const room = Math.floor(this.box.clientWidth);
+      if (!room || room === this.room) return;
+      this.room = room;
+      let spec = this.spec;
+      let width = await this.embed(spec);
+      this.box.classList.toggle("gw-narrow", width > room);
+      if (width > room) {
+        spec = stack(spec, room);
+        width = await this.embed(spec);
+        for (let tries = 0; width > room && tries < 4; tries++) {
+          spec = shrink(spec, width - room + 1);
+          width = await this.embed(spec);
+        }
+      }
+      this.label();
+      this.box.classList.add("gw-drawn");
+    }
+
+    label() {
+      this.stage.querySelectorAll("form.vega-bindings input, form.vega-bindings select").forEach((input) => {
+        const name = input.closest(".vega-bind").querySelector(".vega-bind-name");
+        if (name) input.setAttribute("aria-label", name.textContent.trim());
+      });
+    }
+
+    /** One drawing at a time; a failure leaves the picture in place and says so in the console. */
+    redraw() {
+      this.redraws = this.redraws
+        .then(() => this.draw())
+        .catch((error) => {
+          this.stage.remove();
+          this.box.classList.remove("gw-drawn");
+          console.error(`the chart ${this.meta.name} was not drawn:`, error);
+        });
+      return this.redraws;
+    }
+  }
+
+  async function start() {
+    const charts = [...document.querySelectorAll(".gw-chart")].map((box) => new Chart(box));
+    if (!window.vegaEmbed) return;
+    for (const chart of charts) await chart.redraw(); // top of the page first
+    let waiting;
+    new ResizeObserver(() => {
+      clearTimeout(waiting);
+      waiting = setTimeout(() => charts.forEach((chart) => chart.redraw()), 150);
+    }).observe(document.querySelector("article") || document.body);
+    document.documentElement.dataset.charts = "drawn";
+  }
+
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
+  else start();
+})();
