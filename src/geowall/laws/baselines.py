@@ -1,16 +1,16 @@
 """What is left of geometry once depth is known: partial correlations, first differences, and other targets.
 
 Two curves that both follow depth correlate with each other. Taking a function of depth out of both, or
-comparing their steps from layer to layer, asks for more. Here the two share depth and nothing else:
+comparing their steps from layer to layer, asks for more. These two share depth and nothing else:
 
 >>> import numpy as np
->>> layer = np.arange(8.0)
->>> bump, wave = (layer - 3.5) ** 2, np.array([0, 1, 0, -1, 0, 1, 0, -1.0])
->>> given = np.column_stack([np.ones(8), layer])
->>> plain = correlation(layer + wave, layer + bump / 9)
->>> partial = correlation(*(unexplained(v, given) for v in (layer + wave, layer + bump / 9)))
->>> round(float(plain), 2), round(float(abs(partial)), 2)
-(0.93, 0.0)
+>>> depth = np.arange(8.0)
+>>> bump, wave = np.array([1, 0, 0, -1, -1, 0, 0, 1.0]), np.array([0, 1, -1, 0, 0, -1, 1, 0.0])
+>>> given = np.column_stack([np.ones(8), depth])
+>>> round(float(correlation(depth + bump, depth + wave)), 2)
+0.91
+>>> abs(round(float(correlation(unexplained(depth + bump, given), unexplained(depth + wave, given))), 2))
+0.0
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from scipy import stats
 
 from geowall.laws import bootstrap, ols, published
 from geowall.laws import features as feats
-from geowall.laws.regression import after, stage2
+from geowall.laws.regression import stage2
 
 GIVEN = ("none", "depth_linear", "depth_log", "depth")
 
@@ -64,17 +64,24 @@ def partial_correlations(
     made = []
     for (source, model), group in layers.groupby(["source", "model"], sort=False):
         for q in dropped:
-            kept = after(group, q)
+            kept = feats.after(group, q)
             y = feats.numbers(kept, target)
             for name in features:
-                x = feats.regressors(kept, name, clip_percentiles)[:, 0] cases = [(x, y,
-                feats.design(feats.regressors(kept, depth)), depth, "levels") for depth in given]
-                cases.append((np.diff(x), np.diff(y), np.ones((len(x) - 1, 1)), "none", "differences")) for
-                *series, depth, form in cases:
-                    key = {"source": source, "model": model, "target": target, "features": name, "given":
-                    depth} key |= {"form": form, "dropped_layers": q, "n_layers": len(kept)} made.append(key
-                    | _partial(*series, n_bootstrap, block_length, seed))
+                x = feats.regressors(kept, name, clip_percentiles)[:, 0]
+                key = {"source": source, "model": model, "target": target, "features": name}
+                for case in _cases(kept, x, y, given):
+                    found = _partial(*case.pop("series"), n_bootstrap, block_length, seed)
+                    made.append(key | case | {"dropped_layers": q, "n_layers": len(kept)} | found)
     return pd.DataFrame(made)
+
+
+def _cases(layers: pd.DataFrame, x: np.ndarray, y: np.ndarray, given: Sequence[str]) -> list[dict]:
+    levels = [
+        {"given": depth, "form": "levels", "series": (x, y, feats.design(feats.regressors(layers, depth)))}
+        for depth in given
+    ]
+    steps = (np.diff(x), np.diff(y), np.ones((len(x) - 1, 1)))
+    return [*levels, {"given": "none", "form": "differences", "series": steps}]
 
 
 def _partial(
@@ -87,11 +94,12 @@ def _partial(
     low, high = bootstrap.middle(r[1:])
     freedom = n - p - 1
     t = r[0] * np.sqrt(freedom / (1 - r[0] ** 2))
-    return {"correlation": float(r[0]), "low": low, "high": high, "p_value": float(2 * stats.t.sf(abs(t), freedom))}
+    p_value = 2 * stats.t.sf(abs(t), freedom)
+    return {"correlation": float(r[0]), "low": low, "high": high, "p_value": float(p_value)}
 
 
 def feature_correlations(layers: pd.DataFrame, target: str) -> pd.DataFrame:
-    """Return Pearson's correlation of every pair of raw summaries, and of each with the target, models pooled.
+    """Correlate every pair of raw summaries, and each with the target, over the layers of all models.
 
     Columns: feature, other, r. Neither clipped nor on a log scale (Zaher 2026, Fig. 5).
     """

@@ -9,7 +9,7 @@ The circular moving-block bootstrap draws runs of ``block_length`` consecutive l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -90,6 +90,7 @@ def intervals(
     layers: pd.DataFrame,
     target: str,
     hypotheses: Sequence[str],
+    dropped: Sequence[int] = (0,),
     n_bootstrap: int = 500,
     block_length: int = 5,
     clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
@@ -97,28 +98,48 @@ def intervals(
 ) -> pd.DataFrame:
     """Return every R2 of every hypothesis within every model, with both kinds of 95 % interval.
 
-    Columns: source, model, target, features, statistic (r2, loo_r2), bootstrap (layer, block), value, low,
-    high.
+    Columns: source, model, target, features, dropped_layers, statistic (r2, loo_r2), bootstrap (layer,
+    block), value, low, high.
     """
     made = []
-    for (source, model), group in layers.groupby(["source", "model"], sort=False):
-        group, n = group.sort_values("layer"), len(group)
-        for kind in KINDS:
-            picks = rows(n, kind, n_bootstrap, block_length, seed)
-            for features in hypotheses:
-                for statistic, draws_of in STATISTICS.items():
-                    value = draws_of(group, target, features, np.arange(n)[None], clip_percentiles)[0]
-                    low, high = middle(draws_of(group, target, features, picks, clip_percentiles))
-                    key = {"source": source, "model": model, "target": target, "features": features}
-                    found = {"value": float(value), "low": low, "high": high}
-                    made.append(key | {"statistic": statistic, "bootstrap": kind} | found)
+    for key, group, kind, picks in _drawn(layers, dropped, KINDS, n_bootstrap, block_length, seed):
+        for features in hypotheses:
+            for statistic, draws_of in STATISTICS.items():
+                draws = draws_of(group, target, features, picks, clip_percentiles)
+                low, high = middle(draws[1:])
+                row = key | {
+                    "target": target,
+                    "features": features,
+                    "statistic": statistic,
+                    "bootstrap": kind,
+                }
+                made.append(row | {"value": float(draws[0]), "low": low, "high": high})
     return pd.DataFrame(made)
+
+
+def _drawn(
+    layers: pd.DataFrame,
+    dropped: Sequence[int],
+    kinds: Sequence[str],
+    n_bootstrap: int,
+    block_length: int,
+    seed: int,
+) -> Iterator[tuple[dict, pd.DataFrame, str, np.ndarray]]:
+    """Yield each model's remaining layers and the rows of its draws, of which the first is all of them."""
+    for (source, model), group in layers.groupby(["source", "model"], sort=False):
+        for q in dropped:
+            kept = feats.after(group, q)
+            n, key = len(kept), {"source": source, "model": model, "dropped_layers": q}
+            for kind in kinds:
+                drawn = rows(n, kind, n_bootstrap, block_length, seed)
+                yield key, kept, kind, np.concatenate([np.arange(n)[None], drawn])
 
 
 def gaps(
     layers: pd.DataFrame,
     target: str,
     pairs: Sequence[Sequence[str]],
+    dropped: Sequence[int] = (0,),
     n_bootstrap: int = 500,
     block_length: int = 5,
     clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
@@ -126,19 +147,17 @@ def gaps(
 ) -> pd.DataFrame:
     """Return how much better each first hypothesis predicts left-out layers than the second of its pair.
 
-    The two are scored on the same draws, in blocks. Columns: source, model, target, features, rival, gap (of
-    leave-one-layer-out R2), low, high.
+    The two are scored on the same draws, in blocks. Columns: source, model, target, features, rival,
+    dropped_layers, gap (of leave-one-layer-out R2), low, high.
     """
     made = []
-    for (source, model), group in layers.groupby(["source", "model"], sort=False):
-        group, n = group.sort_values("layer"), len(group)
-        picks = np.concatenate([np.arange(n)[None], rows(n, "block", n_bootstrap, block_length, seed)])
+    for key, group, _, picks in _drawn(layers, dropped, ["block"], n_bootstrap, block_length, seed):
         for features, rival in pairs:
             ours, theirs = (
                 loo_draws(group, target, name, picks, clip_percentiles) for name in (features, rival)
             )
             gap = ours - theirs
             low, high = middle(gap[1:])
-            key = {"source": source, "model": model, "target": target, "features": features, "rival": rival}
-            made.append(key | {"gap": float(gap[0]), "low": low, "high": high})
+            row = key | {"target": target, "features": features, "rival": rival}
+            made.append(row | {"gap": float(gap[0]), "low": low, "high": high})
     return pd.DataFrame(made)

@@ -112,6 +112,18 @@ def numbers(layers: pd.DataFrame, column: str) -> Float[np.ndarray, " layer"]:
     return values
 
 
+def after(layers: pd.DataFrame, dropped_layers: int) -> pd.DataFrame:
+    """Return one model's layers in order of depth, from layer ``dropped_layers`` on.
+
+    Raises :class:`~geowall.paths.GeowallError` if fewer than eight are left.
+    """
+    kept = layers[layers["layer"] >= dropped_layers].sort_values("layer")
+    if len(kept) < 8:
+        why = f"{len(layers)} layers less the first {dropped_layers} leave {len(kept)}; eight are the least"
+        raise GeowallError("the regression has too few layers", why, "drop fewer layers (drop_first_layers)")
+    return kept
+
+
 def bounds(
     values: Float[np.ndarray, "*batch layer term"], percentiles: Sequence[float] = CLIP_PERCENTILES
 ) -> Float[np.ndarray, "2 *batch term"]:

@@ -5,7 +5,7 @@
 >>> layers["alpha"] = [0.9, 0.5, 0.4, 0.4, 0.3, 0.3, 0.3, 0.2, 0.2]
 >>> table = layer_influence(layers, "alpha", "nu")
 >>> round(float(table["variance_share"][0]), 2), round(float(table["variance_share"].sum()), 2)
-(0.72, 1.0)
+(0.71, 1.0)
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import pandas as pd
 
 from geowall.laws import features as feats
 from geowall.laws import ols
-from geowall.laws.regression import after
 
 
 def layer_influence(
@@ -35,7 +34,7 @@ def layer_influence(
     """
     made = []
     for (source, model), group in layers.groupby(["source", "model"], sort=False):
-        kept = after(group, 0)
+        kept = feats.after(group, 0)
         y = feats.numbers(kept, target)
         design = feats.design(feats.standardise(feats.regressors(kept, features, clip_percentiles)))
         rest = ols.residuals(design, y[:, None])[:, 0]

@@ -22,7 +22,8 @@ from geowall.laws import published
 from geowall.laws.baselines import feature_correlations
 from geowall.laws.regression import stage2, transfer
 
-STATISTICS = ("r2", "loo_r2", "l2o_r2", "l3o_r2", "aic", "bic", "f_vs_h0", "transfer_r2", "test_in_sample_r2")
+WITHIN = ("r2", "loo_r2", "l2o_r2", "l3o_r2", "aic", "bic", "f_vs_h0")  # Tables 1-4
+ACROSS = ("transfer_r2", "test_in_sample_r2")  # Table 5
 HYPOTHESES = ("none", *feats.GEOMETRY, "low_rho", feats.FULL)
 TRANSFERRED = ("kappa_ms", "d_int+kappa_ms", feats.FULL)
 PAPER_TARGETS = ("alpha_k50", "beta_n", "gamma")
@@ -35,7 +36,7 @@ def unit_of(statistic: str) -> float:
 
 
 def verdict(recomputed: float, printed: float, unit: float, bound: float) -> str:
-    """Say whether a number rounds to the printed one, as it is or with its inputs moved within their reading."""
+    """Say whether a number rounds to the printed one, as it is or within what reading it allows."""
     off = abs(recomputed - printed) - unit / 2
     if off <= 1e-9 * unit:
         return "as printed"
@@ -46,36 +47,46 @@ def printed_against_recomputed(
     layers: pd.DataFrame,
     tables: pd.DataFrame,
     text: pd.DataFrame,
-    clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
 ) -> pd.DataFrame:
     """Recompute every cell of the paper's Tables 1-5, of its Fig. 5 and of its sweep over k.
 
-    ``layers`` is the per-layer table, ``tables`` and ``text`` are the printed numbers. Columns: table,
+    ``layers`` is the per-layer table, ``tables`` and ``text`` are the printed numbers; the settings are the
+    paper's, whatever a chapter's parameters say. Columns: table,
     train_model, test_model, target, features, statistic, printed, recomputed, difference, unit (of the last
     printed digit), reading_error (bound on what the digitisation can do; only where it is needed), agrees.
     """
-    made = [_tables(layers, tables, clip_percentiles), _correlations(layers, text), _sweep(layers, text,
-    clip_percentiles)] table = pd.concat(made, ignore_index=True) table["difference"] = table["recomputed"]
-    - table["printed"] outside = table["difference"].abs() > table["unit"] * (0.5 + 1e-9)
-    table["reading_error"] = np.nan table.loc[outside, "reading_error"] = [
-        reading_error(layers, row.train_model, row.target, row.features, row.statistic, clip_percentiles)
-        if row.statistic in STATISTICS[:7]
+    made = [
+        _tables(layers, tables),
+        _correlations(layers, text),
+        _sweep(layers, text),
+    ]
+    table = pd.concat(made, ignore_index=True)
+    table["difference"] = table["recomputed"] - table["printed"]
+    outside = table["difference"].abs() > table["unit"] * (0.5 + 1e-9)
+    table["reading_error"] = np.nan
+    table.loc[outside, "reading_error"] = [
+        reading_error(layers, row.train_model, row.target, row.features, row.statistic)
+        if row.statistic in WITHIN and row.table.startswith("Table")
         else 0.0
         for row in table[outside].itertuples()
-    ] cells = zip(table["recomputed"], table["printed"], table["unit"], table["reading_error"].fillna(0),
-    strict=True) table["agrees"] = [verdict(*cell) for cell in cells]
+    ]
+    cells = zip(
+        table["recomputed"], table["printed"], table["unit"], table["reading_error"].fillna(0), strict=True
+    )
+    table["agrees"] = [verdict(*cell) for cell in cells]
     return table
 
 
-def _tables(layers: pd.DataFrame, tables: pd.DataFrame, clip_percentiles: Sequence[float]) -> pd.DataFrame:
-    within = stage2(layers, PAPER_TARGETS, HYPOTHESES, n_permutations=1, clip_percentiles=clip_percentiles)
-    within = within.assign(train_model=within["model"], test_model=within["model"]) across =
-    transfer(layers, "alpha_k50", TRANSFERRED, n_bootstrap=1, clip_percentiles=clip_percentiles) across =
-    across[across["clip"] == "own"] key = ["train_model", "test_model", "target", "features", "statistic"]
-    ours = pd.concat([_long(within, STATISTICS[:7]), _long(across, STATISTICS[7:])]) printed = _long(tables,
-    STATISTICS, ["table"]).rename(columns={"recomputed": "printed"}).dropna(subset="printed") both =
-    printed.merge(ours, on=key, how="left", validate="one_to_one") both["table"] = "Table " +
-    both["table"].astype(str)
+def _tables(layers: pd.DataFrame, tables: pd.DataFrame) -> pd.DataFrame:
+    within = stage2(layers, PAPER_TARGETS, HYPOTHESES, n_permutations=1)
+    within = within.assign(train_model=within["model"], test_model=within["model"])
+    across = transfer(layers, "alpha_k50", TRANSFERRED, n_bootstrap=1)
+    across = across[across["clip"] == "own"]
+    ours = pd.concat([_long(within, WITHIN), _long(across, ACROSS)])
+    printed = _long(tables, (*WITHIN, *ACROSS), ["table"]).rename(columns={"recomputed": "printed"})
+    key = ["train_model", "test_model", "target", "features", "statistic"]
+    both = printed.dropna(subset="printed").merge(ours, on=key, how="left", validate="one_to_one")
+    both["table"] = "Table " + both["table"].astype(str)
     return both.assign(unit=both["statistic"].map(unit_of))
 
 
@@ -92,9 +103,9 @@ def _correlations(layers: pd.DataFrame, text: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(cells | {"recomputed": printed["r"], "unit": 10.0 ** -printed["decimals"]})
 
 
-def _sweep(layers: pd.DataFrame, text: pd.DataFrame, clip_percentiles: Sequence[float]) -> pd.DataFrame:
+def _sweep(layers: pd.DataFrame, text: pd.DataFrame) -> pd.DataFrame:
     printed = text[text["quantity"] == "loo_r2"].astype({"k": int})
-    ours = sparsity_sweep(layers, sorted(set(printed["k"])), ["kappa_ms"], clip_percentiles)
+    ours = sparsity_sweep(layers, sorted(set(printed["k"])), ["kappa_ms"])
     both = printed.merge(ours, on=["model", "k"], how="left", validate="one_to_one")
     cells = {"table": "k sweep", "train_model": both["model"], "test_model": both["model"]}
     cells |= {"target": "alpha_k" + both["k"].astype(str), "features": both["feature"], "statistic": "loo_r2"}
@@ -124,18 +135,17 @@ def reading_error(
     target: str,
     features: str,
     statistic: str,
-    clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
 ) -> float:
     """Bound how far a cell can move when each of its inputs moves by as much as its reading allows.
 
-    Every input of the model moves, on its own, by the calibration bound (1e-5 of its axis; the range of the
-    data stands for the axis, which is never shorter); the moves of the cell are added with the same sign. A
-    first-order worst case, not a typical error.
+    Every input of the model moves, on its own, by the calibration bound: 1e-5 of its axis, for which the
+    range of the data stands, since no axis is shorter than its data. The moves of the cell are added as
+    if they all had the same sign: a first-order worst case, not a typical error.
     """
     own = layers[layers["model"] == model].reset_index(drop=True)
 
     def cell(table: pd.DataFrame) -> float:
-        fit = stage2(table, [target], [features], n_permutations=1, clip_percentiles=clip_percentiles)
+        fit = stage2(table, [target], [features], n_permutations=1)
         return float(fit[statistic].iloc[0])
 
     here, moves = cell(own), []

@@ -14,7 +14,7 @@ the shape:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations, permutations
 
 import numpy as np
@@ -23,7 +23,6 @@ from jaxtyping import Float
 
 from geowall.laws import bootstrap, nulls, ols
 from geowall.laws import features as feats
-from geowall.paths import GeowallError
 
 # H0, H1 (four variants), H2 and H_full of the paper; then what a function of depth alone does.
 HIERARCHY = ("none", *feats.GEOMETRY, "low_rho", feats.FULL)
@@ -49,18 +48,6 @@ def resolve(
     return list(dict.fromkeys(named))
 
 
-def after(layers: pd.DataFrame, dropped_layers: int) -> pd.DataFrame:
-    """Return one model's layers in order of depth, from layer ``dropped_layers`` on.
-
-    Raises :class:`~geowall.paths.GeowallError` if fewer than eight are left.
-    """
-    kept = layers[layers["layer"] >= dropped_layers].sort_values("layer")
-    if len(kept) < 8:
-        why = f"{len(layers)} layers less the first {dropped_layers} leave {len(kept)}; eight are the least"
-        raise GeowallError("the regression has too few layers", why, "drop fewer layers (drop_first_layers)")
-    return kept
-
-
 def stage2(
     layers: pd.DataFrame,
     targets: Sequence[str] = TARGETS,
@@ -82,7 +69,7 @@ def stage2(
     for (source, model), group in layers.groupby(["source", "model"], sort=False):
         named = resolve(group, hypotheses, clip_percentiles)
         for q in dropped:
-            kept = after(group, q)
+            kept = feats.after(group, q)
             y = np.column_stack([feats.numbers(kept, target) for target in targets])
             moved = _moved(y, n_permutations, seed)
             for features in named:
@@ -134,25 +121,31 @@ def transfer(
     needs, or those of the ``training`` model, which see nothing of the test model. ``low`` and ``high``
     bound the middle 95 % of a moving-block bootstrap of both models' layers, refitted each time.
     """
-    rows = []
-    for (source, first), (other, second) in permutations(
-        layers.groupby(["source", "model"], sort=False).groups, 2
-    ):
+    made = []
+    for key, train, test in _couples(layers, dropped):
+        for features in hypotheses:
+            for clip in ("own", "training"):
+                setting = (train, test, target, features, clip, clip_percentiles)
+                row = key | {"target": target, "features": features, "clip": clip}
+                row["transfer_r2"] = float(transfer_draws(*setting)[0])
+                row["test_in_sample_r2"] = in_sample_r2(test, target, features, clip_percentiles)
+                low, high = bootstrap.middle(transfer_draws(*setting, n_bootstrap, block_length, seed))
+                made.append(row | {"low": low, "high": high})
+    order = ["source", "train_model", "test_model", "target", "features", "clip", "dropped_layers"]
+    return pd.DataFrame(made)[[*order, "transfer_r2", "test_in_sample_r2", "low", "high"]]
+
+
+def _couples(
+    layers: pd.DataFrame, dropped: Sequence[int]
+) -> Iterator[tuple[dict, pd.DataFrame, pd.DataFrame]]:
+    """Yield every ordered pair of models, each without its first layers."""
+    groups = dict(list(layers.groupby(["source", "model"], sort=False)))
+    for (source, first), (other, second) in permutations(groups, 2):
+        whence = source if source == other else f"{source} to {other}"
+        key = {"source": whence, "train_model": first, "test_model": second}
         for q in dropped:
-            train = after(layers[(layers["source"] == source) & (layers["model"] == first)], q)
-            test = after(layers[(layers["source"] == other) & (layers["model"] == second)], q)
-            whence = source if source == other else f"{source} to {other}"
-            key = {"source": whence, "train_model": first, "test_model": second, "target": target}
-            for features in hypotheses:
-                for clip in ("own", "training"):
-                    setting = (train, test, target, features, clip, clip_percentiles)
-                    draws = transfer_draws(*setting, n_bootstrap, block_length, seed)
-                    low, high = bootstrap.middle(draws)
-                    row = key | {"features": features, "clip": clip, "dropped_layers": q}
-                    row["transfer_r2"] = float(transfer_draws(*setting)[0])
-                    row["test_in_sample_r2"] = in_sample_r2(test, target, features, clip_percentiles)
-                    rows.append(row | {"low": low, "high": high})
-    return pd.DataFrame(rows)
+            train, test = (feats.after(groups[name], q) for name in ((source, first), (other, second)))
+            yield key | {"dropped_layers": q}, train, test
 
 
 def in_sample_r2(
@@ -196,6 +189,38 @@ def transfer_draws(
     return 1 - ((y - predicted) ** 2).sum(axis=-1) / ols.total(y[..., None])[..., 0]
 
 
+def transfer_gaps(
+    layers: pd.DataFrame,
+    target: str,
+    pairs: Sequence[Sequence[str]],
+    dropped: Sequence[int] = (0,),
+    n_bootstrap: int = 500,
+    block_length: int = 5,
+    clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return how much better each first hypothesis transfers than the second, clipped at the training bounds.
+
+    Columns: source, train_model, test_model, target, features, rival, dropped_layers, gap (of transfer
+    R2), low, high. The two are scored on the same draws of layers, in blocks.
+    """
+    made = []
+    for key, train, test in _couples(layers, dropped):
+        couple, setting = (train, test, target), ("training", clip_percentiles)
+        for features, rival in pairs:
+            names = (features, rival)
+            as_it_is, drawn = (
+                np.subtract(
+                    *(transfer_draws(*couple, name, *setting, n, block_length, seed) for name in names)
+                )
+                for n in (0, n_bootstrap)
+            )
+            low, high = bootstrap.middle(drawn)
+            row = key | {"target": target, "features": features, "rival": rival}
+            made.append(row | {"gap": float(as_it_is[0]), "low": low, "high": high})
+    return pd.DataFrame(made)
+
+
 def slopes(
     layers: pd.DataFrame,
     target: str,
@@ -214,7 +239,7 @@ def slopes(
     rows = []
     for (source, model), group in layers.groupby(["source", "model"], sort=False):
         for q in dropped:
-            kept = after(group, q)
+            kept = feats.after(group, q)
             y, n = feats.numbers(kept, target), len(kept)
             columns = feats.assemble(kept, feature)
             drawn = bootstrap.rows(n, "block", n_bootstrap, block_length, seed)
