@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -22,7 +23,6 @@ from typing import Any, Protocol
 import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
-from nbconvert import HTMLExporter
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
@@ -31,6 +31,7 @@ from traitlets.config import Config
 from geowall.paths import ROOT, GeowallError
 from geowall.runs import fingerprint, parameters, provenance, store
 from geowall.runs.chapters import Chapter
+from geowall.runs.page import html_of, normalised
 
 
 class Watcher(Protocol):
@@ -80,11 +81,12 @@ class _WatchedEngine(NBClientEngine):
 
         nb_man.cell_start = cell_start
         # Sockets in files, not on TCP ports: nobody else can listen, and no two kernels race for a port.
-        config = Config({"KernelManager": {"transport": "ipc"}})
-        client = PapermillNotebookClient(
-            nb_man, kernel_name=kernel_name, timeout=None, startup_timeout=120, config=config
-        )
-        return client.execute(env=options["env"])
+        with tempfile.TemporaryDirectory(prefix="geowall-") as sockets:
+            config = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
+            client = PapermillNotebookClient(
+                nb_man, kernel_name=kernel_name, timeout=None, startup_timeout=120, config=config
+            )
+            return client.execute(env=options["env"])
 
 
 papermill_engines.register("geowall", _WatchedEngine)
@@ -261,8 +263,7 @@ def _finish(chapter: Chapter, work: Path, starts: list[float]) -> float:
     session = json.loads((work / "session.json").read_text(encoding="utf-8"))
     notebook = normalised(nbformat.read(page, as_version=4))
     store.write_text(page, nbformat.writes(notebook) + "\n")
-    html, _ = HTMLExporter(mathjax_url="", require_js_url="").from_notebook_node(notebook)
-    store.write_text(page.with_suffix(".html"), html)
+    store.write_text(page.with_suffix(".html"), html_of(notebook))
     (work / "session.json").unlink()
     outputs = [path for path in sorted(work.rglob("*")) if path.is_file()]
     cells = [round(end - begin, 3) for begin, end in itertools.pairwise(starts)]
@@ -276,14 +277,3 @@ def _finish(chapter: Chapter, work: Path, starts: list[float]) -> float:
     }
     store.write_json(work / "provenance.json", record)
     return seconds
-
-
-def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Strip what differs between two equal runs: papermill's paths, the times of execution, random names."""
-    notebook.metadata.pop("papermill", None)
-    for cell in notebook.cells:
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
-        if "injected-parameters" in cell.metadata.get("tags", []):
-            cell["id"] = "injected-parameters"  # papermill draws it at random
-    return notebook

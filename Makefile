@@ -1,0 +1,72 @@
+# The commands of the book. `make` alone lists them.
+#
+# Everything is installed into .venv from requirements.lock, and nothing outside this folder is touched.
+# Recipes quote every path, so the book may live in a folder with spaces; targets that share .venv wait for
+# one another, so `make -j` is safe; and `make -C path/to/book book` works from anywhere.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+PROFILE ?= quick
+CH ?=
+P ?=
+PORT ?= 8000
+
+BIN := .venv/bin
+READY := .venv/.installed
+GEOWALL := $(BIN)/python -m geowall
+
+export PYTHONDONTWRITEBYTECODE ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help env book test run estimate publish site serve status bench lint format clean
+
+help:  ## list these commands
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@echo
+	@echo '  make run CH=08 P="k=75 source=published"     one chapter with your own parameters'
+	@echo '  make book PROFILE=full                       every chapter at a larger scope'
+
+env: $(READY)  ## make .venv from requirements.lock (the other commands do it by themselves)
+
+$(READY): requirements.lock pyproject.toml tools/environment.sh
+	@PYTHON="$(PYTHON)" bash tools/environment.sh
+
+book: $(READY)  ## execute every chapter and build a browsable book of that run
+	@$(GEOWALL) book --profile $(PROFILE)
+
+test: lint  ## lint, unit tests, notebooks at quick, strict book build, browser test
+	@$(BIN)/python -m pytest
+
+run: $(READY)  ## run chapters: make run CH=08 P="k=75"; all of them without CH
+	@$(GEOWALL) run $(CH) --profile $(PROFILE) $(foreach p,$(P),-p $(p))
+
+estimate: $(READY)  ## say what a run will cost before it starts
+	@$(GEOWALL) estimate $(CH) --profile $(PROFILE)
+
+publish: $(READY)  ## run chapters at full and put their pages and tables into book/
+	@$(GEOWALL) publish $(CH) --profile $(or $(filter-out quick,$(PROFILE)),full)
+
+site: $(READY)  ## render the committed pages, executing nothing
+	@$(GEOWALL) site
+
+serve: $(READY)  ## open the last built book on http://127.0.0.1:8000 (PORT=...)
+	@$(GEOWALL) serve --port $(PORT)
+
+status: $(READY)  ## what is published, finished, running, failed
+	@$(GEOWALL) status
+
+bench: $(READY)  ## measure the kernels against their peers into benchmarks/results.json
+	@$(BIN)/python -m benchmarks
+
+lint: $(READY)  ## check style, imports and that source notebooks hold no outputs
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . || \
+	  { echo 'lint failed; `make format` mends most of it' >&2; exit 1; }
+	@$(BIN)/nbstripout --verify notebooks/*.ipynb || \
+	  { echo 'a source notebook holds outputs; `make format` removes them' >&2; exit 1; }
+
+format: $(READY)  ## mend the style and strip outputs from source notebooks
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet . ; $(BIN)/nbstripout notebooks/*.ipynb
+
+clean: $(READY)  ## remove old and failed runs and built pages; `rm -rf .venv runs` removes the rest
+	@$(GEOWALL) clean && rm -rf _build

@@ -1,0 +1,146 @@
+"""What holds for the whole repository: floors, pins, papers, files that no machine should leave behind."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from geowall.paths import ROOT
+
+SOURCE = ROOT / "src" / "geowall"
+# From the ground up. A module may import from its own floor and from those below it.
+FLOORS = [
+    "paths",
+    "kernels",
+    "allocation sae geometry",
+    "language laws",
+    "figures",
+    "runs",
+    "site",
+    "__main__",
+]
+LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names.split()}
+
+
+def floor_of(module: str) -> int:
+    return LEVEL[module.split(".")[1]]
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_an_import_never_goes_up(path: Path):
+    own = ".".join(["geowall", *path.relative_to(SOURCE).with_suffix("").parts])
+    for name in imports_of(path):
+        parts = name.split(".")
+        if parts[0] == "geowall" and len(parts) > 1 and parts[1] in LEVEL and own != "geowall.__init__":
+            assert floor_of(name) <= floor_of(own), f"{own} imports {name}, which stands above it"
+
+
+@pytest.mark.parametrize(
+    ("library", "allowed"),
+    [("nnsight", "language/"), ("triton", "kernels/"), ("papermill", "runs/"), ("jupyter_book", "site/")],
+)
+def test_each_outside_world_has_one_door(library: str, allowed: str):
+    for path in SOURCE.rglob("*.py"):
+        if any(name.split(".")[0] == library for name in imports_of(path)):
+            assert str(path.relative_to(SOURCE)).startswith(allowed)
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    return dict(line.split(" ;")[0].strip().split("==") for line in lines if "==" in line and line[0] != "#")
+
+
+def test_the_lock_is_exact_and_installable_by_anyone():
+    lines = [
+        line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")
+    ]
+    for line in lines:
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*( ; .+)?", line), line
+    assert any(line.startswith("triton==") and "linux" in line for line in lines)
+    card = (
+        "jupyter-book",
+        "jupyterlab",
+        "torch",
+        "nnsight",
+        "numpy",
+        "scipy",
+        "pandas",
+        "altair",
+        "papermill",
+    )
+    assert set(card) <= set(pins())
+
+
+def test_the_lock_satisfies_the_package():
+    from importlib.metadata import version
+
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    assert set(extras) == {"book", "peers", "cluster", "dev"}
+    known = {name.lower().replace("_", "-"): value for name, value in pins().items()}
+    for line in [*project["dependencies"], *extras["book"], *extras["cluster"], *extras["dev"]]:
+        wanted = Requirement(line)
+        assert wanted.specifier.contains(known[wanted.name.lower()]), line
+    assert version("geowall") == project["version"]
+
+
+def test_conda_and_binder_name_no_version_the_lock_does_not():
+    packages = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert packages[:3] == ["python=3.11", "pip", "make"]
+    assert "-r requirements.lock" in packages[3]["pip"]
+    binder = (ROOT / ".binder" / "requirements.txt").read_text()
+    assert "==" not in binder and "-r ../requirements.lock" in binder
+
+
+def test_workflows_and_papers_are_well_formed():
+    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
+        workflow = yaml.safe_load(path.read_text())
+        assert workflow["jobs"] and workflow["permissions"]["contents"] == "read"
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert citation["version"] == version and len(citation["references"]) == 3
+    assert len((ROOT / "CONTRIBUTING.md").read_text().splitlines()) <= 45, "one screen"
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    known = pins()
+    assert hooks[0]["rev"] == known["nbstripout"] and hooks[1]["rev"] == f"v{known['ruff']}"
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_no_secret_no_path_of_a_machine_and_no_pickle():
+    forbidden = re.compile(
+        r"hf_[A-Za-z0-9]{30,}|/home/[a-z]+/|/root/|allow_pickle\s*=\s*True|trust_remote_code\s*=\s*True"
+    )
+    for path in tracked():
+        if path.suffix in {".parquet", ".png", ".safetensors"} or path == Path(__file__):
+            continue
+        found = forbidden.search(path.read_text(encoding="utf-8"))
+        assert not found, f"{path.relative_to(ROOT)}: {found and found[0]}"
+
+
+def test_the_book_keeps_to_its_size():
+    assert sum(path.stat().st_size for path in tracked() if path.is_relative_to(ROOT / "book")) < 25_000_000
+    for path in tracked():
+        assert path.stat().st_size < 5_000_000, path

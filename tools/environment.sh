@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Make .venv from requirements.lock. Called by make; does nothing that a second call would repeat.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+refuse() {  # what stopped, why, the command that fixes it
+  printf '%s\n  why: %s\n  fix: %s\n' "$1" "$2" "$3" >&2
+  exit 1
+}
+
+python=${PYTHON:-python3}
+command -v "$python" >/dev/null || refuse "the environment was not made" \
+  "there is no command '$python'" "install Python 3.11, 3.12 or 3.13, or name one: make env PYTHON=/path/to/python"
+"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || refuse \
+  "the environment was not made" \
+  "$python is $("$python" -c 'import platform; print(platform.python_version())'), and the book needs 3.11 to 3.13" \
+  "install one of these and name it: make env PYTHON=python3.11"
+"$python" -c 'import ensurepip, venv' 2>/dev/null || refuse "the environment was not made" \
+  "$python has no venv module" "sudo apt-get install python3-venv (Debian, Ubuntu), then make env"
+
+log() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$1"; }
+exec 9>.venv.lock
+if command -v flock >/dev/null; then flock 9; fi  # two makes at once install once
+[ -e .venv/.installed ] && [ .venv/.installed -nt requirements.lock ] && [ .venv/.installed -nt pyproject.toml ] && exit 0
+
+log "making .venv with $("$python" --version); the first time this downloads about 700 MB"
+[ -x .venv/bin/python ] || "$python" -m venv .venv
+# torch first, by itself and exact: otherwise pip may pick another build of it for one of its dependants.
+torch=$(grep '^torch==' requirements.lock)
+install=(.venv/bin/python -m pip install --quiet --disable-pip-version-check)
+"${install[@]}" "$torch" || refuse "the environment was not made" "$torch could not be installed (above)" \
+  "check the network and the disk (df -h .), then make env"
+log "torch is in; installing the rest"
+"${install[@]}" -r requirements.lock || refuse "the environment was not made" \
+  "a pinned package could not be installed (above)" "check the network and the disk (df -h .), then make env"
+"${install[@]}" --no-deps --no-build-isolation -e . || refuse "the environment was not made" \
+  "the package itself could not be installed (above)" "rm -rf .venv && make env"
+touch .venv/.installed
+log "ready"
