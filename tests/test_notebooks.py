@@ -71,7 +71,7 @@ class TestSource:
             chapter.resolve(profile)
 
     def test_its_prose_types_no_result(self, chapter: Chapter):
-        """Decimal numbers in prose are results unless a formula or a setting holds them: those are computed."""
+        """A decimal number outside a formula is a result, and results are computed."""
         for cell in cells(chapter, "markdown"):
             prose = re.sub(
                 r"\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\([^()]*\d{4}[^()]*\)", "", cell.source, flags=re.DOTALL
