@@ -33,6 +33,7 @@ def configure(app: Sphinx, config: Config) -> None:
     config.html_static_path.append(str(STATIC))
     config.html_favicon = str(STATIC / "favicon.svg")
     config.html_context.setdefault("default_mode", "auto")
+    config.html_theme_options.update(pygments_light_style="tango", pygments_dark_style="github-dark")
     _without_thebe(app)
 
 

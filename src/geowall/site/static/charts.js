@@ -41,7 +41,6 @@
     if (!x) return;
     if (x.axis && x.axis.title) x.axis.title = wrap(x.axis.title, room);
     if (x.title) x.title = wrap(x.title, room);
-    else if (x.field && x.title === undefined && !(x.axis && x.axis.title)) x.title = wrap(x.field, room);
   }
 
   /** Moves every legend under its panel, in as many columns as fit. */
@@ -65,6 +64,19 @@
     return longest || 14;
   }
 
+  /** Sets a panel's width and moves what is placed in pixels across it. */
+  function setWidth(unit, width) {
+    const ratio = width / unit.width;
+    unit.width = width;
+    walk(unit, (inner) => {
+      for (const channel of ["x", "x2"]) {
+        const place = inner.encoding && inner.encoding[channel];
+        if (place && isNumber(place.value)) place.value *= ratio;
+        if (inner.mark && isNumber(inner.mark[channel])) inner.mark[channel] *= ratio;
+      }
+    });
+  }
+
   /** The same chart for a narrow column: panels under one another. */
   function stack(spec, room) {
     const narrow = copy(spec);
@@ -80,7 +92,7 @@
         unit.encoding.facet = { ...unit.encoding.column, columns: 1 };
         delete unit.encoding.column;
       }
-      if (isNumber(unit.width)) unit.width = Math.max(SMALLEST_PANEL, Math.min(unit.width, room - 70));
+      if (isNumber(unit.width)) setWidth(unit, Math.max(SMALLEST_PANEL, Math.min(unit.width, room - 70)));
       wrapTitles(unit, room - 60);
       columns = Math.min(columns, wrapLegends(unit, room));
     });
@@ -95,7 +107,7 @@
   function shrink(spec, over) {
     const smaller = copy(spec);
     walk(smaller, (unit) => {
-      if (isNumber(unit.width)) unit.width = Math.max(SMALLEST_PANEL, Math.floor(unit.width - over));
+      if (isNumber(unit.width)) setWidth(unit, Math.max(SMALLEST_PANEL, Math.floor(unit.width - over)));
     });
     return smaller;
   }
