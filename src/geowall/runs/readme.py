@@ -8,29 +8,28 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import nbformat
 
+from geowall.figures import claim, renderer
+from geowall.laws import published
 from geowall.paths import ROOT
 from geowall.runs import chapters, store
 from geowall.runs.chapters import Chapter
 
 README, PICTURE = ROOT / "README.md", ROOT / "book" / "picture.png"
-PICTURED = "fig-alpha-against-geometry"  # the figure that states the book's claim
 _BEGIN, _END = "<!-- map: written by `make publish` -->", "<!-- /map -->"
 
 
-def figures(chapter: Chapter) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield (usermeta, PNG in base64) of every figure on a chapter's published page, in order."""
+def figures(chapter: Chapter) -> Iterator[dict[str, Any]]:
+    """Yield the name, caption, description and tables of every figure on a chapter's published page."""
     page = chapter.published / f"{chapter.name}.ipynb"
     for cell in nbformat.read(page, as_version=4).cells if page.exists() else []:
         for output in cell.get("outputs", []):
-            data = output.get("data", {})
-            for mime, content in data.items():
+            for mime, content in output.get("data", {}).items():
                 if mime.startswith("application/vnd.vegalite") and "usermeta" in content:
-                    yield content["usermeta"], data["image/png"]
+                    yield content["usermeta"]
 
 
 def figure_map() -> str:
@@ -38,7 +37,7 @@ def figure_map() -> str:
     rows = ["| figure | chapter | data |", "|---|---|---|"]
     for chapter in chapters.every():
         folder = f"book/chapters/{chapter.name}"
-        for meta, _ in figures(chapter):
+        for meta in figures(chapter):
             name = meta["name"].removeprefix("fig-").replace("-", " ")
             tables = ", ".join(f"[{table}]({folder}/tables/{table}.csv)" for table in meta["tables"])
             rows.append(f"| {name} | [{chapter.name[:2]}]({folder}/{chapter.name}.ipynb) | {tables} |")
@@ -56,12 +55,12 @@ def refresh() -> None:
     text = README.read_text(encoding="utf-8")
     if refreshed(text) != text:
         store.write_text(README, refreshed(text))
-    for chapter in chapters.every():
-        for meta, png in figures(chapter):
-            if meta["name"] == PICTURED:
-                _write_picture(PICTURE, base64.b64decode(png))
+    drawn = picture()
+    if not PICTURE.exists() or PICTURE.read_bytes() != drawn:
+        store.write_atomically(PICTURE, lambda beside: beside.write_bytes(drawn))
 
 
-def _write_picture(path: Path, content: bytes) -> None:
-    if not path.exists() or path.read_bytes() != content:
-        store.write_atomically(path, lambda beside: beside.write_bytes(content))
+def picture() -> bytes:
+    """Return the book's claim, drawn from the published numbers, as PNG."""
+    chart = claim.fig_claim(published.read(published.LAYERS), published.read(published.SHOWCASE))
+    return base64.b64decode(renderer.bundle(chart, [])[0]["image/png"])
