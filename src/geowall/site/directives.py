@@ -1,4 +1,4 @@
-"""Directives of the generated pages; each puts the Markdown of :mod:`geowall.site.generated` into its page."""
+"""Directives of the generated pages: each puts Markdown computed from the book's files into its page."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def configure(app: Sphinx, config: Config) -> None:
 
 
 def _without_thebe(app: Sphinx) -> None:
-    """Jupyter Book loads sphinx-thebe always; it declares its constants twice a page, which is a script error."""
+    """Keep sphinx-thebe, which Jupyter Book always loads, from declaring its constants twice a page."""
     for event, listeners in app.events.listeners.items():
         app.events.listeners[event] = [
             listener
@@ -82,7 +82,8 @@ def _mathjax_folder() -> Path:
 
 def add_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Load the chart library on the pages that have charts, and on no other."""
-    if doctree is not None and any("gw-chart" in node["classes"] for node in doctree.findall(nodes.container)):
+    boxes = doctree.findall(nodes.container) if doctree is not None else ()
+    if any("gw-chart" in box["classes"] for box in boxes):
         app.add_js_file("vega.js", defer="defer", priority=600)
         app.add_js_file("charts.js", defer="defer", priority=700)
 
