@@ -45,10 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
 def regressions(rows: list[dict], recorded: list[dict]) -> list[str]:
     """A line for each ratio whose upper bound is below 0.8 of the recorded one; noisy rows accuse nobody."""
     before = {row["case"]: row["ratio"] for row in recorded if "ratio" in row}
+    compared = [row for row in rows if row["case"] in before and not row["noisy"]]
     return [
-        f"{row['id']} {row['case']}: at most {row['high']:.3g} times the peer, {before[row['case']]:.3g} was
-        recorded" for row in rows
-        if row["case"] in before and not row["noisy"] and row["high"] < TOLERATED * before[row["case"]]
+        f"{row['id']} {row['case']}: at most {row['high']:.3g} times the peer, was {before[row['case']]:.3g}"
+        for row in compared
+        if row["high"] < TOLERATED * before[row["case"]]
     ]
 
 

@@ -50,7 +50,7 @@ class ZipfMarket(SharedMarket):
         if size > self._weight.size:
             self._rank_p = self._p(np.arange(size + size // 8 + 1))
             self._weight = (self._rank_p * beta) ** (1.0 / (1.0 + beta))
-        kind = self.first, self.loss.shift, self.loss.saturation, price, self.cap
+        kind = self.first, self.loss.shift, self.loss.saturation, price, max(self.cap, self.gains.size)
         return zipf_columns(self._weight[:size], self._rank_p[:size], beta, *kind)
 
     def _narrow(self, state: object) -> None:

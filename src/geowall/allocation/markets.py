@@ -183,7 +183,8 @@ class SharedPowerMarket(SharedMarket):
         self.kind = float(loss.beta), float(loss.first), loss.shift, int(loss.saturation)
 
     def _columns(self, price: float, size: int) -> Int[np.ndarray, " column"]:
-        return shared_power_counts(self.p[:size], *self.kind, price, self.cap)
+        most = max(self.cap, self.gains.size)  # no less than the rows already count
+        return shared_power_counts(self.p[:size], *self.kind, price, most)
 
 
 def _places(lengths: Int[np.ndarray, " run"]) -> Ranks:
