@@ -24,6 +24,7 @@ import vl_convert
 
 from geowall.figures import theme
 from geowall.figures.png import shrink
+from geowall.figures.slim import n_rows, slim
 from geowall.paths import GeowallError
 
 MIME = "application/vnd.vegalite.v5+json"
@@ -38,7 +39,8 @@ def bundle(chart: alt.TopLevelMixin, tables: list[str]) -> tuple[dict[str, Any],
     Raises :class:`~geowall.paths.GeowallError` when the chart has no name, caption and description
     (:func:`geowall.figures.theme.finish`), carries more than 5,000 rows, or is wider than 620 pixels.
     """
-    spec = chart.to_dict()
+    with alt.data_transformers.disable_max_rows():  # our own limit, below, says what to do about it
+        spec = slim(chart.to_dict())
     meta = spec.get("usermeta") or {}
     if not all(meta.get(key) for key in ("name", "caption", "alt")):
         raise GeowallError(
@@ -73,7 +75,7 @@ def _picture(spec: dict[str, Any]) -> bytes:
 
 
 def _check_rows(spec: dict[str, Any], name: str) -> None:
-    rows = sum(len(data) for data in spec.get("datasets", {}).values())
+    rows = sum(n_rows(data) for data in spec.get("datasets", {}).values())
     if rows > MAX_ROWS:
         raise GeowallError(
             f"the chart {name} cannot be shown",
