@@ -31,7 +31,7 @@ INTERVAL = [
 
 
 def fig_forest(intervals: pd.DataFrame) -> alt.TopLevelMixin:
-    """Every R2 with its layer interval (thick) and block interval (thin), in sample and on left-out layers."""
+    """Every R2, in sample and on left-out layers, with its layer (thick) and block interval (thin)."""
     table = intervals[intervals["dropped_layers"] == intervals["dropped_layers"].min()]
     table = table.assign(row=table["features"].map(hypothesis))
     order = list(dict.fromkeys(table["row"]))

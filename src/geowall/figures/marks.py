@@ -45,6 +45,12 @@ def hypothesis(features: str) -> str:
     return " + ".join(SYMBOLS.get(term, term) for term in plain.split("+"))
 
 
+def listed(values: dict[str, float], form: str = ".2f") -> str:
+    """Write a number for each model, as in ``0.98 (2B) and 0.87 (9B)``, with a true minus sign."""
+    written = [f"{value:{form}} ({short(model)})" for model, value in values.items()]
+    return " and ".join(written).replace("-", "−")
+
+
 def colour(table: pd.DataFrame, legend: alt.Legend | None = None) -> alt.Color:
     """Return the colour of each model of a table by its label, the column ``name``."""
     names = list(dict.fromkeys(table["model"]))
