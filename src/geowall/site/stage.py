@@ -6,7 +6,7 @@ staging is copying. Each replaced page gets a table at its foot, "Published agai
 >>> published = [{"claim": "peak", "value": 2.0, "low": 1.0, "high": 3.0, "passed": "True"}]
 >>> yours = [{"claim": "peak", "value": 2.5, "low": 1.0, "high": 3.0, "passed": "True"}]
 >>> print(comparison(published, yours).splitlines()[-1])
-| peak | 2 | 2.5 | 0.5 | 1 … 3 | yes |
+| peak | 2 | 2.5 | 0.5 | 1 to 3 | yes |
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import nbformat
 import yaml
 
 from geowall.paths import ROOT, GeowallError
+from geowall.runs.wording import interval, number
 
 _COST = ("seconds", "peak_memory_mb", "device", "cores")
 _COPIED = ("_config.yml", "_toc.yml", "book", "data/published", "benchmarks/results.json", "CITATION.cff")
@@ -64,7 +65,7 @@ def _comparison_row(claim: str, published: dict[str, Any] | None, yours: dict[st
     there, here = _number(published, "value"), _number(yours, "value")
     difference = None if there is None or here is None else here - there
     low, high = (_number(yours or published, end) for end in ("low", "high"))
-    expected = f"{_shown(low, '−∞')} … {_shown(high, '∞')}"
+    expected = interval(low, high)
     holds = "–" if yours is None else {"true": "yes"}.get(str(yours["passed"]).lower(), "**no**")
     claim = claim.replace("|", "\\|")
     return f"| {claim} | {_shown(there)} | {_shown(here)} | {_shown(difference)} | {expected} | {holds} |"
@@ -75,8 +76,8 @@ def _number(row: dict[str, Any] | None, name: str) -> float | None:
     return None if text in ("", None) else float(text)
 
 
-def _shown(value: float | None, missing: str = "–") -> str:
-    return missing if value is None else f"{value:.4g}".replace("-", "−")
+def _shown(value: float | None) -> str:
+    return "–" if value is None else number(value)
 
 
 def _add_comparison(page: Path, published: Path) -> None:
