@@ -110,7 +110,8 @@ def test_every_figure_offers_its_tables_a_description_and_a_picture(site: Path) 
         for figure in figures:
             assert re.search(r'<img alt="[^"]{20,}"', figure)
             assert 'class="gw-alt"' in figure
-            assert figure.count("reference download internal") >= 2
+            tables = json.loads(re.search(r'class="gw-spec">(.*?)</script>', figure)[1])["usermeta"]["tables"]
+            assert figure.count("reference download internal") == 2 * len(tables)
 
 
 def test_pages_name_no_other_host_for_scripts_styles_or_images(site: Path) -> None:
@@ -240,6 +241,12 @@ def test_a_failed_build_leaves_the_old_book_and_names_the_page(tmp_path: Path) -
     assert "nothing-has-this-name" in failure.value.why and "intro.md" in failure.value.why
     assert (out / "index.html").read_bytes() == before
     assert [path.name for path in out.parent.iterdir()] == ["html"]
+
+
+def test_a_formula_whose_escape_python_has_eaten_stops_a_strict_build(tmp_path: Path) -> None:
+    book = small_book(tmp_path / "book", "# A book\n\nThe exponent $\x08eta$.\n")
+    with pytest.raises(GeowallError, match="control character"):
+        build.build_site(book, tmp_path / "html", strict=True)
 
 
 def test_two_builds_at_once_end_in_one_whole_book(tmp_path: Path) -> None:

@@ -23,13 +23,12 @@ import altair as alt
 import vl_convert
 
 from geowall.figures import theme
-from geowall.figures.png import shrink
+from geowall.figures.png import PIXEL_RATIO, shrink
 from geowall.figures.slim import n_rows, slim
 from geowall.paths import GeowallError
 
 MIME = "application/vnd.vegalite.v5+json"
 MAX_ROWS = 5_000  # of all the data a chart carries: a page stays under a megabyte
-PIXEL_RATIO = 2  # of the picture, for screens of high density
 _VEGALITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 
 

@@ -9,6 +9,7 @@ files, puts a cost line under each chapter's title, and provides the directives 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from importlib import metadata
 from pathlib import Path
@@ -18,10 +19,13 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
+from sphinx.util import logging
 
 from geowall.site import directives, generated
 from geowall.site.numbering import chapter_number, renumber
 from geowall.site.polish import polish_folder
+
+logger = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
 _MATHJAX_FILES = ("tex-mml-chtml.js", "output/chtml/fonts/woff-v2", "input/tex/extensions")
@@ -33,7 +37,9 @@ def configure(app: Sphinx, config: Config) -> None:
     config.html_static_path.append(str(STATIC))
     config.html_favicon = str(STATIC / "favicon.svg")
     config.html_context.setdefault("default_mode", "auto")
-    config.html_theme_options.update(pygments_light_style="tango", pygments_dark_style="github-dark")
+    config.html_theme_options.update(
+        pygments_light_style="a11y-high-contrast-light", pygments_dark_style="github-dark"
+    )
     _without_thebe(app)
 
 
@@ -104,6 +110,13 @@ def add_cost_line(app: Sphinx, doctree: nodes.document) -> None:
         break
 
 
+def warn_of_eaten_escapes(app: Sphinx, doctree: nodes.document) -> None:
+    """Warn where Python has read ``\\b`` or ``\\a`` in a formula as a control character before TeX could."""
+    for formula in doctree.findall(lambda node: isinstance(node, nodes.math | nodes.math_block)):
+        if re.search(r"[\x00-\x08\x0b-\x1f]", formula.astext()):
+            logger.warning("a formula holds a control character: double its backslash", location=formula)
+
+
 def finish_pages(app: Sphinx, error: Exception | None) -> None:
     """Let the folder's own address open the book, and correct what the theme gets wrong offline."""
     if error is not None or app.builder.format != "html":
@@ -123,6 +136,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", configure)
     app.connect("builder-inited", write_libraries)
     app.connect("doctree-read", add_cost_line)
+    app.connect("doctree-read", warn_of_eaten_escapes)
     app.connect("env-get-updated", renumber, priority=900)  # after Sphinx's own numbering
     app.connect("html-page-context", add_scripts)
     app.connect("build-finished", finish_pages, priority=900)
