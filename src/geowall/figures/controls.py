@@ -35,28 +35,32 @@ def fig_forest(intervals: pd.DataFrame) -> alt.TopLevelMixin:
     table = intervals[intervals["dropped_layers"] == intervals["dropped_layers"].min()]
     table = table.assign(row=table["features"].map(hypothesis))
     order = list(dict.fromkeys(table["row"]))
+    cell = ["model", "row", "statistic"]
+    ends = table[table["bootstrap"] == "layer"][[*cell, "low", "high"]]
+    block = table[table["bootstrap"] == "block"].drop(
+        columns=["source", "target", "bootstrap", "dropped_layers"]
+    )
+    both = block.merge(ends.rename(columns={"low": "inner_low", "high": "inner_high"}), on=cell)
     panels = []
     for i, (statistic, title) in enumerate([("r2", "In sample"), ("loo_r2", "Left-out layers")]):
-        rows = table[table["statistic"] == statistic]
-        tooltip = ["name:N", "row:N", alt.Tooltip("value:Q", format=".3f"), "bootstrap:N", *INTERVAL]
-        setting = {"domain": (-0.5, 1.0), "title": "R²", "width": 205, "labels": i == 0, "tooltip": tooltip}
-        thin = dots(rows[rows["bootstrap"] == "block"], "value", "row", order, thickness=2, **setting)
-        thick = dots(rows[rows["bootstrap"] == "layer"], "value", "row", order, thickness=6, **setting)
-        panel = thin + thick
+        rows = both[both["statistic"] == statistic].drop(columns=["statistic", "features"])
+        tooltip = ["name:N", "row:N", alt.Tooltip("value:Q", format=".3f"), *INTERVAL]
+        panel = dots(
+            rows, "value", "row", order, (-0.5, 1.0), "R²", width=205, labels=i == 0, tooltip=tooltip
+        )
         panels.append((panel + key(table, 5, 10) if i == 0 else panel).properties(title=title))
-    block = table[table["bootstrap"] == "block"].set_index(["statistic", "features", "model"])
     words = "; ".join(
-        f"{hypothesis(features)} {short(model)} {row['value']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
-        for (features, model), row in block.loc["r2"].iterrows()
+        f"{row.row} {short(row.model)} {row.value:.2f} ({row.low:.2f} to {row.high:.2f})"
+        for row in both[both["statistic"] == "r2"].itertuples()
     ).replace("-", "−")
     return theme.finish(
         alt.hconcat(*panels, spacing=14),
         "forest",
         caption="Every $R^2$ of the exponent with two 95 % bootstrap intervals: layers drawn one by one "
-        "(thick) and in "
-        "blocks of neighbours (thin; ◂ runs on to the left). The paper gives no intervals. Drawn in "
-        "blocks, a sample can "
-        "miss the first layers altogether, and then little of the fit is left.",
+        "(thick) and "
+        "in blocks of neighbours (thin; ◂ runs on to the left). The paper gives no intervals. Drawn in "
+        "blocks, a "
+        "sample can miss the first layers altogether, and then little of the fit is left.",
         alt=f"Dots with intervals. In-sample R2 with block intervals: {words}.",
     )
 
@@ -304,6 +308,48 @@ def fig_gaps(gaps: pd.DataFrame) -> alt.TopLevelMixin:
         "blocks of layers. An interval on one side of zero is a decision.",
         alt=f"Dots with intervals. Decided: {words}.",
     )
+
+
+def fig_beside_depth(gaps: pd.DataFrame) -> alt.TopLevelMixin:
+    """What each summary adds to depth on left-out layers, against the number of first layers dropped."""
+    table = named(gaps)
+    least, step = table["dropped_layers"].min(), table["dropped_layers"].max()
+    panels = []
+    for i, features in enumerate(dict.fromkeys(table["features"])):
+        rows = table[table["features"] == features]
+        x = alt.X("dropped_layers:Q", title="first layers dropped")
+        x = x.axis(grid=False, values=list(range(least, step + 1)), format="d")
+        scale = alt.Scale(domain=[-0.5, 1.0], nice=False, clamp=True)
+        y = alt.Y("gap:Q", title="gain in left-out R²" if i == 0 else None, scale=scale)
+        y = y.axis(values=[-0.5, 0, 0.5, 1], format=".1f")
+        base = alt.Chart(rows).encode(x=x, color=colour(table))
+        band = base.mark_area(opacity=0.2).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q")
+        tooltip = ["name:N", "dropped_layers:Q", alt.Tooltip("gap:Q", format="+.3f"), *INTERVAL]
+        line = base.mark_line(strokeWidth=2.2).encode(y=y)
+        line += base.mark_circle(size=30, opacity=1).encode(y=y, tooltip=tooltip)
+        zero = (
+            alt.Chart(pd.DataFrame({"zero": [0]}))
+            .mark_rule(strokeDash=[3, 3], opacity=0.6)
+            .encode(y="zero:Q")
+        )
+        panel = zero + band + line
+        panel = panel + key(table, 8, 12) if i == 0 else panel
+        rival = hypothesis(rows["rival"].iloc[0])
+        panels.append(panel.properties(width=240, height=200, title=f"{hypothesis(features)}  over  {rival}"))
+    words = "; ".join(_how_often(rows) for _, rows in table.groupby(["features", "name"], sort=False))
+    return theme.finish(
+        alt.hconcat(*panels, spacing=20),
+        "beside-depth",
+        caption="Gain in left-out $R^2$ when one summary joins depth, after dropping the first layers; "
+        "bands are 95 % "
+        f"intervals from blocks of layers. How often the band is clear of zero: {words}.",
+        alt=f"Two panels of lines with bands. {words}.",
+    )
+
+
+def _how_often(rows: pd.DataFrame) -> str:
+    clear = int((rows["low"] > 0).sum())
+    return f"{hypothesis(rows['features'].iloc[0])} at {rows['name'].iloc[0]}, {clear} of {len(rows)}"
 
 
 def fig_nulls(histogram: pd.DataFrame, tests: pd.DataFrame, features: str = "kappa_ms") -> alt.TopLevelMixin:

@@ -51,13 +51,31 @@ def listed(values: dict[str, float], form: str = ".2f") -> str:
     return " and ".join(written).replace("-", "−")
 
 
-def colour(table: pd.DataFrame, legend: alt.Legend | None = None) -> alt.Color:
-    """Return the colour of each model of a table by its label, the column ``name``."""
+def decided(table: pd.DataFrame, by: str = "model") -> str:
+    """Say in words which models' intervals, ``low`` to ``high``, are clear of zero.
+
+    >>> decided(pd.DataFrame({"model": ["gemma-2-2b", "gemma-2-9b"], "low": [0.1, -1], "high": [0.2, 1]}))
+    'the interval is clear of zero at 2B only'
+    """
+    clear = table[table["low"] * table["high"] > 0]
+    if clear.empty:
+        return "no interval is clear of zero"
+    if len(clear) == len(table):
+        return "all intervals are clear of zero"
+    return f"the interval is clear of zero at {' and '.join(short(model) for model in clear[by])} only"
+
+
+def shades(table: pd.DataFrame) -> alt.Scale:
+    """Return the scale from the label of each model of a table to its colour."""
     names = list(dict.fromkeys(table["model"]))
     spare = iter(theme.CATEGORY[2:])
-    shades = [theme.MODEL_COLOURS.get(model) or next(spare, theme.GREY) for model in names]
-    scale = alt.Scale(domain=[short(model) for model in names], range=shades)
-    return alt.Color("name:N", title=None, scale=scale, legend=legend)
+    colours = [theme.MODEL_COLOURS.get(model) or next(spare, theme.GREY) for model in names]
+    return alt.Scale(domain=[short(model) for model in names], range=colours)
+
+
+def colour(table: pd.DataFrame) -> alt.Color:
+    """Return the colour of each model of a table by its label, the column ``name``."""
+    return alt.Color("name:N", title=None, scale=shades(table), legend=None)
 
 
 def named(table: pd.DataFrame) -> pd.DataFrame:
@@ -99,24 +117,30 @@ def dots(
     labels: bool = True,
     limit: int = 170,
     tooltip: Sequence[str | alt.Tooltip] = (),
-    zero: float | None = 0.0,
-    thickness: float = 3,
 ) -> alt.LayerChart:
-    """Draw ``value`` with its interval ``low`` to ``high`` in rows, one dot a model within each row."""
-    drawn = within(named(table), *domain, ["low", "high", value])
+    """Draw ``value`` with its interval ``low`` to ``high`` in rows, one dot a model within each row.
+
+    Columns ``inner_low`` and ``inner_high``, where there are any, become a thicker bar; arrows mark intervals
+    that run on past an edge.
+    """
+    double = "inner_low" in table
+    columns = ["low", "high", value, *(["inner_low", "inner_high"] if double else [])]
     axis = alt.Axis(labels=labels, ticks=False, domain=False, labelLimit=limit, labelPadding=6)
     y = alt.Y(f"{row}:N", sort=list(order), title=None, axis=axis)
     y = y.scale(domain=list(order), paddingInner=0.25, paddingOuter=0.15)
     offset = alt.YOffset("name:N").scale(paddingInner=0.1, paddingOuter=0.3)
-    x = alt.X(f"{value}_drawn:Q", title=title).scale(domain=list(domain), nice=False)
-    x = x.axis(values=[v / 2 for v in range(round(2 * domain[0]), round(2 * domain[1]) + 1)], format=".1f")
+    halves = [v / 2 for v in range(round(2 * domain[0]), round(2 * domain[1]) + 1)]
+    scale = alt.Scale(domain=list(domain), nice=False)
+    x = alt.X(f"{value}_drawn:Q", title=title, scale=scale, axis=alt.Axis(values=halves, format=".1f"))
+    drawn = within(named(table), *domain, columns).drop(columns="model")
     base = alt.Chart(drawn).encode(y=y, yOffset=offset, color=colour(table))
-    bar = base.mark_rule(strokeWidth=thickness, opacity=0.45, strokeCap="round")
-    bar = bar.encode(x=alt.X("low_drawn:Q", title=title).scale(domain=list(domain)), x2="high_drawn:Q")
-    cut = base.transform_filter("datum.arrow != ''").mark_text(fontSize=13).encode(x="edge:Q", text="arrow:N")
+    bar = base.mark_rule(strokeWidth=2 if double else 3, opacity=0.45, strokeCap="round")
+    arrow = (
+        base.transform_filter("datum.arrow != ''").mark_text(fontSize=13).encode(x="edge:Q", text="arrow:N")
+    )
     points = base.mark_circle(size=55, opacity=1).encode(x=x, tooltip=list(tooltip) or alt.Undefined)
-    layers = [bar, cut, points]
-    if zero is not None:
-        rule = alt.Chart(pd.DataFrame({"zero": [zero]})).mark_rule(strokeDash=[3, 3], opacity=0.6)
-        layers.insert(0, rule.encode(x="zero:Q"))
-    return alt.layer(*layers).properties(width=width, height=step * len(order))
+    inner = base.mark_rule(strokeWidth=6, opacity=0.45, strokeCap="round")
+    inner = [inner.encode(x=alt.X("inner_low_drawn:Q"), x2="inner_high_drawn:Q")] if double else []
+    zero = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(strokeDash=[3, 3], opacity=0.6).encode(x="zero:Q")
+    bar = bar.encode(x=alt.X("low_drawn:Q", title=title, scale=scale), x2="high_drawn:Q")
+    return alt.layer(zero, bar, *inner, arrow, points).properties(width=width, height=step * len(order))

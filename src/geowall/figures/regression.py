@@ -17,6 +17,7 @@ import pandas as pd
 from geowall.figures import theme
 from geowall.figures.claim import declutter
 from geowall.figures.marks import WORDS, colour, hypothesis, key, named, short
+from geowall.laws.printed import VERDICTS
 
 LOG_TICKS = {
     "d_int": [10, 15, 20, 25],
@@ -45,24 +46,26 @@ def _prepared(layers: pd.DataFrame, target: str) -> pd.DataFrame:
     return table
 
 
-TOOLTIP = [
-    alt.Tooltip("where:N", title="layer"),
-    alt.Tooltip("exponent:Q", title="exponent α", format=".3f"),
-    alt.Tooltip("kappa_ms:Q", title="curvature κ_ms", format=".3f"),
-    alt.Tooltip("d_int:Q", title="dimension d_int", format=".1f"),
-    alt.Tooltip("kappa_tv:Q", title="tangent variation κ_tv", format=".2f"),
-    alt.Tooltip("nu:Q", title="heterogeneity ν", format=".2f"),
-]
+def _tooltip(*columns: str) -> list[alt.Tooltip]:
+    """Name the layer and its exponent, then the given summaries."""
+    first = [
+        alt.Tooltip("where:N", title="layer"),
+        alt.Tooltip("exponent:Q", title="exponent α", format=".3f"),
+    ]
+    return first + [alt.Tooltip(f"{c}:Q", title=WORDS[c], format=".3~g") for c in columns]
 
 
 def _marks(
-    base: alt.Chart, strong: alt.Condition, hover: alt.Parameter | None, size: int = 42
-) -> alt.LayerChart:
+    base: alt.Chart, strong: alt.Condition, hover: alt.Parameter | None, *summaries: str, size: int = 40
+) -> alt.Chart:
     """Filled dots for measured exponents, open ones for extrapolated exponents."""
-    dots = base.transform_filter("!datum.alpha_extrapolated").mark_circle(size=size)
-    open_ = base.transform_filter("datum.alpha_extrapolated").mark_point(size=size * 1.1, strokeWidth=1.8)
-    dots, open_ = (marks.encode(opacity=strong, tooltip=TOOLTIP) for marks in (dots, open_))
-    return open_ + (dots.add_params(hover) if hover is not None else dots)
+    fill = alt.condition(
+        "datum.alpha_extrapolated", alt.value("transparent"), alt.Fill("name:N", legend=None)
+    )
+    dots = base.mark_point(size=size, strokeWidth=1.6).encode(
+        opacity=strong, fill=fill, tooltip=_tooltip(*summaries)
+    )
+    return dots.add_params(hover) if hover is not None else dots
 
 
 def fig_layers(layers: pd.DataFrame, target: str) -> alt.TopLevelMixin:
@@ -75,13 +78,15 @@ def fig_layers(layers: pd.DataFrame, target: str) -> alt.TopLevelMixin:
     curvature = curvature.scale(type="log", domain=[0.002, 0.3], nice=False)
     curvature = curvature.axis(values=LOG_TICKS["kappa_ms"], format="~g", grid=False)
     base = alt.Chart(table).encode(color=colour(table))
-    scatter = _marks(base.encode(x=curvature, y=exponent), strong, hovers[0]) + key(
+    scatter = _marks(base.encode(x=curvature, y=exponent), strong, hovers[0], "kappa_ms") + key(
         table, 205, 14, align="right"
     )
     depth = alt.X("layer:Q", title="layer").scale(domain=[0, table["layer"].max() + 1], nice=False)
     depth = depth.axis(grid=False, tickCount=6)
     line = base.mark_line(strokeWidth=1, opacity=0.4)
-    profile = line.encode(x=depth, y=exponent) + _marks(base.encode(x=depth, y=exponent), strong, hovers[1])
+    profile = line.encode(x=depth, y=exponent) + _marks(
+        base.encode(x=depth, y=exponent), strong, hovers[1], *WORDS
+    )
     top = alt.hconcat(
         scatter.properties(width=220, height=220, title="Exponent against curvature"),
         profile.properties(width=280, height=220, title="Exponent by depth"),
@@ -98,7 +103,7 @@ def _small_profile(
     base: alt.Chart, line: alt.Chart, depth: alt.X, column: str, title: str, strong: alt.Condition
 ) -> alt.LayerChart:
     y = alt.Y(f"{column}:Q", title=None).scale(zero=False).axis(tickCount=4)
-    panel = line.encode(x=depth, y=y) + _marks(base.encode(x=depth, y=y), strong, None, size=22)
+    panel = line.encode(x=depth, y=y) + _marks(base.encode(x=depth, y=y), strong, None, column, size=18)
     return panel.properties(width=255, height=105, title=title)
 
 
@@ -134,7 +139,8 @@ def fig_fits(layers: pd.DataFrame, influence: pd.DataFrame, target: str) -> alt.
     panels = []
     for i, (column, title) in enumerate(WORDS.items()):
         fits = influence[influence["features"] == column]
-        both = table.merge(fits[["model", "layer", "fitted"]], on=["model", "layer"])
+        kept = ["model", "layer", "name", "where", column, "exponent", "alpha_extrapolated"]
+        both = table[kept].merge(fits[["model", "layer", "fitted"]], on=["model", "layer"])
         r2 = {m: 1 - _ratio(fits[fits["model"] == m]) for m in dict.fromkeys(fits["model"])}
         x = alt.X(f"{column}:Q", title=title).scale(type="log", nice=False, padding=12)
         x = x.axis(values=LOG_TICKS[column], format="~g", grid=False)
@@ -149,7 +155,11 @@ def fig_fits(layers: pd.DataFrame, influence: pd.DataFrame, target: str) -> alt.
         labels["top"] = [6.0 + 15 * n for n in range(len(labels))]
         words = alt.Chart(named(labels)).mark_text(align="right", fontWeight=600, fontSize=12)
         words = words.encode(x=alt.value(248), y=alt.Y("top:Q", scale=None, axis=None), text="text:N")
-        panel = law + _marks(base.encode(y=y), strong, hovers[i], size=34) + words.encode(color=colour(table))
+        panel = (
+            law
+            + _marks(base.encode(y=y), strong, hovers[i], column, size=32)
+            + words.encode(color=colour(table))
+        )
         panels.append(panel.properties(width=250, height=170))
     chart = alt.vconcat(
         alt.hconcat(*panels[:2], spacing=16), alt.hconcat(*panels[2:], spacing=16), spacing=14
@@ -250,64 +260,72 @@ STATISTIC_LABELS = {
 
 def fig_printed(printed: pd.DataFrame) -> alt.TopLevelMixin:
     """Every printed number against ours: the difference, in units of the last printed digit."""
-    table = printed.copy()
-    table["units"] = table["difference"] / table["unit"]
-    table["kind"] = table["statistic"].map(STATISTIC_LABELS)
-    table["hypothesis"] = table["features"].map(hypothesis)
-    place = table.groupby("kind").cumcount()
-    table["jitter"] = (place * 0.618034) % 1  # the golden ratio spreads the points of a row evenly
+    table = printed.assign(
+        units=printed["difference"] / printed["unit"],
+        kind=printed["statistic"].map(STATISTIC_LABELS),
+        hypothesis=printed["features"].map(hypothesis),
+        model=printed["test_model"].map(short),
+    )
+    # The golden ratio spreads the points of a row evenly.
+    table["jitter"] = (table.groupby("kind").cumcount() * 0.618034) % 1
     order = [label for label in STATISTIC_LABELS.values() if (table["kind"] == label).any()]
+    domain = [-1.0, 0.65]
+    x = alt.X("units:Q", title="recomputed − printed, in units of the last printed digit")
+    x = x.scale(domain=domain).axis(values=[-0.5, 0, 0.5], format=".1f")
     y = alt.Y("kind:N", sort=order, title=None).axis(domain=False, ticks=False, labelPadding=8)
     y = y.scale(domain=order, paddingInner=0.25, paddingOuter=0.2)
-    domain = [-1.0, 0.65]
-    x = alt.X("units:Q", title="recomputed − printed, in units of the last printed digit").scale(
-        domain=domain
-    )
-    tooltip = [
-        alt.Tooltip("table:N"),
-        alt.Tooltip("test_model:N", title="model"),
-        alt.Tooltip("target:N"),
-        alt.Tooltip("hypothesis:N"),
-        alt.Tooltip("kind:N", title="statistic"),
-        alt.Tooltip("printed:Q"),
-        alt.Tooltip("recomputed:Q", format=".5f"),
-        alt.Tooltip("agrees:N"),
+    band = alt.Chart(pd.DataFrame({"low": [-0.5], "high": [0.5]})).mark_rect(fill=theme.GREEN, opacity=0.14)
+    band = band.encode(x=alt.X("low:Q", scale=alt.Scale(domain=domain)), x2="high:Q")
+    edges = alt.Chart(pd.DataFrame({"edge": [-0.5, 0.5]})).mark_rule(strokeDash=[4, 3], opacity=0.6)
+    outside = table[table["agrees"] != "as printed"][["units", "kind", "table", "hypothesis"]]
+    outside = outside.assign(label=outside["table"] + ", " + outside["hypothesis"])
+    label = alt.Chart(outside[["units", "kind", "label"]]).mark_text(align="right", dx=-9, dy=4, fontSize=11)
+    label = label.encode(x=x, y=y, text="label:N")
+    chart = band + edges.encode(x="edge:Q") + _printed_points(table, x, y) + label
+    chart = chart.properties(width=440, height=26 * len(order))
+    return theme.finish(chart, "printed", **_printed_words(table))
+
+
+def _printed_points(table: pd.DataFrame, x: alt.X, y: alt.Y) -> alt.Chart:
+    shown = [
+        "table",
+        "model",
+        "target",
+        "hypothesis",
+        "kind",
+        "printed",
+        "recomputed",
+        "units",
+        "jitter",
+        "agrees",
     ]
-    scale = alt.Scale(
-        domain=["as printed", "within the reading error", "no"], range=[theme.BLUE, theme.ORANGE, theme.RED]
-    )
-    points = (
-        alt.Chart(table)
-        .mark_circle(size=26)
+    rounded = table[shown].round({"recomputed": 5, "units": 4, "jitter": 3})
+    tooltip = [
+        *(f"{c}:N" for c in shown[:5]),
+        "printed:Q",
+        alt.Tooltip("recomputed:Q", format=".5f"),
+        "agrees:N",
+    ]
+    scale = alt.Scale(domain=list(VERDICTS), range=[theme.BLUE, theme.ORANGE, theme.RED])
+    usual = "datum.agrees == 'as printed'"
+    return (
+        alt.Chart(rounded)
+        .mark_circle()
         .encode(
-            x=x.axis(values=[-0.5, 0, 0.5], format=".1f"),
+            x=x,
             y=y,
             yOffset=alt.YOffset("jitter:Q", scale=alt.Scale(domain=[0, 1])),
             color=alt.Color("agrees:N", scale=scale, legend=None),
-            opacity=alt.condition("datum.agrees == 'as printed'", alt.value(0.65), alt.value(1)),
-            size=alt.condition("datum.agrees == 'as printed'", alt.value(24), alt.value(90)),
+            opacity=alt.condition(usual, alt.value(0.65), alt.value(1)),
+            size=alt.condition(usual, alt.value(24), alt.value(90)),
             tooltip=tooltip,
         )
     )
-    band = alt.Chart(pd.DataFrame({"low": [-0.5], "high": [0.5]})).mark_rect(fill=theme.GREEN, opacity=0.14)
-    edges = (
-        alt.Chart(pd.DataFrame({"edge": [-0.5, 0.5]}))
-        .mark_rule(strokeDash=[4, 3], opacity=0.6)
-        .encode(x="edge:Q")
-    )
-    band = band.encode(x=alt.X("low:Q", scale=alt.Scale(domain=domain)), x2="high:Q")
-    outside = table[table["agrees"] != "as printed"].assign(
-        label=lambda t: t["table"] + ", " + t["hypothesis"]
-    )
-    label = alt.Chart(outside).mark_text(align="right", dx=-9, dy=4, fontSize=11)
-    label = label.encode(x=x, y=y, text="label:N")
-    chart = (band + edges + points + label).properties(width=440, height=26 * len(order))
-    return theme.finish(chart, "printed", **_printed_words(table))
 
 
 def _printed_words(table: pd.DataFrame) -> dict[str, str]:
     counts = table["agrees"].value_counts()
-    same, near, off = (int(counts.get(v, 0)) for v in ("as printed", "within the reading error", "no"))
+    same, near, off = (int(counts.get(v, 0)) for v in VERDICTS)
     odd = "".join(
         f" {row.table}, {row.features}, {STATISTIC_LABELS[row.statistic]} of {row.target} comes out at "
         f"{row.recomputed:.5f} where {row.printed:g} is printed: "
