@@ -1,2 +1,1 @@
-"""Speed as ratios to named peers; see :mod:`benchmarks.measure` for the rules and ``results.json`` for the
-numbers."""
+"""Speed as ratios to named peers; the rules are in :mod:`benchmarks.measure`."""

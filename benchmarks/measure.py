@@ -71,8 +71,7 @@ def measure(
 
 
 def _quiet_rounds(ours: Work, peer: Work, rounds: int, least: float) -> tuple[np.ndarray, int]:
-    """Log-ratios of the quiet rounds, and how many were timed: more, at most twice as many, if some were not
-    quiet."""
+    """Log-ratios of the quiet rounds, and how many were timed: up to twice as many, to make up."""
     matrix, kept = np.random.default_rng(0).standard_normal((256, 256)), []
     while True:
         kept.append(_round(ours, peer, least, lambda: matrix @ matrix))
@@ -103,10 +102,11 @@ def first_call(work: Work) -> float:
 
 
 def slope(sizes: list[float], costs: list[list[float]], seed: int = 0) -> dict[str, float]:
-    """Log-log slope of cost against size, ``costs[i]`` being the samples at ``sizes[i]``, with its 95 %
-    interval."""
+    """Log-log slope of cost against size, from samples ``costs[i]`` at ``sizes[i]``, with a 95 % interval."""
     rng, x = np.random.default_rng(seed), np.log(sizes)
-    draws = [np.polyfit(x, [np.log(rng.choice(c, len(c)).mean()) for c in costs], 1)[0] for _ in range(2000)]
+    draws = [
+        np.polyfit(x, [np.log(np.median(rng.choice(c, len(c)))) for c in costs], 1)[0] for _ in range(2000)
+    ]
     low, high = np.quantile(draws, [0.025, 0.975])
     middle = np.polyfit(x, [np.log(np.median(c)) for c in costs], 1)[0]
     return {"slope": float(middle), "slope_low": float(low), "slope_high": float(high)}
