@@ -8,7 +8,7 @@ from benchmarks import measure
 
 def test_a_ratio_is_peer_over_ours_with_its_interval():
     found = measure.measure(lambda: sum(range(3000)), lambda: sum(range(30_000)), rounds=9, least=0.002)
-    assert 5 < found["ratio"] < 20 and found["low"] <= found["ratio"] <= found["high"]
+    assert 3 < found["ratio"] < 40 and found["low"] <= found["ratio"] <= found["high"]
     assert found["rounds"] >= 9 or found["rounds"] + found["dropped"] == 18
 
 
