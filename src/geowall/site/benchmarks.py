@@ -27,7 +27,7 @@ def table(path: Path) -> str:
         ("## Against a peer", ratios([row for row in rows if "ratio" in row])),
         ("## On its own", seconds([row for row in rows if "ratio" not in row and "seconds" in row])),
         ("## How cost grows", slopes([row for row in rows if "slope" in row])),
-        ("## Where", _machine(found)),
+        ("## Measured on", _machine(found)),
     ]
     return "\n\n".join(f"{heading}\n\n{text}" for heading, text in parts if text)
 

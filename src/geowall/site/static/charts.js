@@ -43,10 +43,26 @@
     if (x.title) x.title = wrap(x.title, room);
   }
 
+  /** Makes a panel tall enough for the lines of its longest label in every row. */
+  function makeRoom(panel, letters) {
+    let names = [];
+    walk(panel, (unit) => {
+      const y = (unit.encoding && unit.encoding.y) || {};
+      const domain = (y.scale && y.scale.domain) || y.sort;
+      if ((y.type === "nominal" || y.type === "ordinal") && Array.isArray(domain)) names = domain;
+    });
+    const lines = names.map((name) => [wrap(String(name), letters * LETTER)].flat().length);
+    const step = Math.max(1, ...lines) * 12 + 10;
+    if (isNumber(panel.height)) panel.height = Math.max(panel.height, names.length * step);
+    else if (panel.height && isNumber(panel.height.step)) panel.height.step = Math.max(panel.height.step, step);
+  }
+
   /** Breaks the labels of a list of names down the side into lines of at most `letters` letters. */
   function wrapLabels(spec, letters) {
     const wrapped = copy(spec);
     walk(wrapped, (unit) => {
+      makeRoom(unit, letters);
+      if (unit.mark && unit.mark.type === "text") unit.mark.fontSize = Math.min(unit.mark.fontSize || 12, 9);
       const y = unit.encoding && unit.encoding.y;
       if (!y || (y.type !== "nominal" && y.type !== "ordinal") || y.axis === null) return;
       const label = (y.axis && y.axis.labelExpr) || "datum.label";
