@@ -26,7 +26,7 @@ def fig_claim(layers: pd.DataFrame, showcase: pd.DataFrame) -> alt.TopLevelMixin
     """Draw error against latents at the showcase layers beside exponent against curvature at all layers.
 
     ``layers`` has ``model, layer, kappa_ms, alpha_k50, nmse_l0_50_width_hi`` and ``showcase`` has ``model,
-    layer, k, width, nmse, kept`` (the two published tables). Hovering a layer in one panel marks it in the other.
+    layer, k, width, nmse, kept`` (the two published tables). A layer hovered in one panel is marked in both.
     """
     layers, curves = _layers(layers, showcase), _curves(showcase)
     hovers = [
