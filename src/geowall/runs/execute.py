@@ -86,7 +86,8 @@ class _WatchedEngine(NBClientEngine):
             client = PapermillNotebookClient(
                 nb_man, kernel_name=kernel_name, timeout=None, startup_timeout=120, config=config
             )
-            return client.execute(env=options["env"])
+            with options["log"].open("wb") as log:  # what the kernel says outside its cells, a crash say
+                return client.execute(env=options["env"], stderr=log)
 
 
 papermill_engines.register("geowall", _WatchedEngine)
@@ -198,6 +199,7 @@ def _execute(
         "env": _kernel_environment(profile, at_defaults, work, steps),
         "watch": watch,
         "starts": starts,
+        "log": work / "kernel.log",
     }
     try:
         papermill.execute_notebook(
@@ -264,7 +266,8 @@ def _finish(chapter: Chapter, work: Path, starts: list[float]) -> float:
     notebook = normalised(nbformat.read(page, as_version=4))
     store.write_text(page, nbformat.writes(notebook) + "\n")
     store.write_text(page.with_suffix(".html"), html_of(notebook))
-    (work / "session.json").unlink()
+    for spent in ("session.json", "kernel.log"):
+        (work / spent).unlink()
     outputs = [path for path in sorted(work.rglob("*")) if path.is_file()]
     cells = [round(end - begin, 3) for begin, end in itertools.pairwise(starts)]
     seconds = round(starts[-1] - starts[0] + session.pop("seconds_reused"), 3)
