@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,12 @@ def test_make_alone_lists_every_command():
     assert set(re.findall(r"^  make (\w+) ", shown, re.MULTILINE)) == COMMANDS
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert phony and set(phony[1].split()) == COMMANDS
+
+
+def test_make_works_with_many_jobs_and_from_another_folder(tmp_path: Path):
+    done = shell(f"make -j4 -C {shlex.quote(str(ROOT))} status estimate help", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "08_geometry_regression" in done.stdout and "make book" in done.stdout
 
 
 def test_the_environment_is_not_made_twice(tmp_path: Path):

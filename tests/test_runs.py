@@ -62,7 +62,7 @@ def test_a_run_leaves_page_tables_and_provenance(book: Book):
     assert (
         "notebooks/01_tiny.ipynb" in record["sources"] and "src/geowall/runs/session.py" in record["sources"]
     )
-    assert set(record) >= {"git", "device", "seed", "inputs", "outputs", "cell_seconds"}
+    assert set(record) >= {"git", "device", "dtype", "seed", "inputs", "outputs", "cell_seconds"}
     html = (folder / "01_tiny.html").read_text()
     assert "How do squares grow?" in html and "data:image/png" in html
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=\"https?:", html), "the page fetches something"

@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 from importlib import metadata
+from typing import Any
 
 from geowall import __version__
 from geowall.paths import ROOT
@@ -29,6 +30,9 @@ _LIBRARIES = (
     "vl-convert-python",
 )
 
+# What publishing one chapter changes must not make the next one look as if its sources had changed.
+_WRITTEN_BY_PUBLISH = ("README.md", "book/chapters", "book/costs.json", "book/picture.png")
+
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, of the package and of the libraries that results depend on."""
@@ -44,6 +48,13 @@ def device() -> str:
     return f"cpu ({platform.machine()})"
 
 
+def dtype(parameters: dict[str, Any]) -> str:
+    """Name the precision: the chapter's own parameter, else what torch was told, else NumPy's default."""
+    torch = sys.modules.get("torch")
+    default = "float64" if torch is None else str(torch.get_default_dtype()).removeprefix("torch.")
+    return str(parameters.get("dtype", default))
+
+
 def cores() -> int:
     """Return the number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -56,14 +67,17 @@ def peak_memory_mb() -> float:
 
 
 def git_state() -> dict[str, str | bool | None]:
-    """Return the commit the working tree stands on and whether anything in it differs from that commit."""
+    """Return the commit the tree stands on and whether a file that somebody wrote differs from it."""
 
     def git(*arguments: str) -> str | None:
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
         return done.stdout.strip() if done.returncode == 0 else None
 
     try:
-        sha, changes = git("rev-parse", "HEAD"), git("status", "--porcelain")
+        sha = git("rev-parse", "HEAD")
+        changes = git(
+            "status", "--porcelain", "--", ".", *(f":(exclude){name}" for name in _WRITTEN_BY_PUBLISH)
+        )
     except FileNotFoundError:  # no git on this machine: a source archive runs as well as a clone
         return {"sha": None, "dirty": None}
     return {"sha": sha, "dirty": None if changes is None else bool(changes)}

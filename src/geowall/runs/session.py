@@ -169,6 +169,7 @@ class Run:
             "at_defaults": self.at_defaults,
             "seed": self.parameters.get("seed"),
             "device": provenance.device(),
+            "dtype": provenance.dtype(self.parameters),
             "versions": provenance.versions(),
             "inputs": self._inputs,
         }
