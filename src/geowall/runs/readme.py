@@ -39,8 +39,10 @@ def figure_map() -> str:
         folder = f"book/chapters/{chapter.name}"
         for meta in figures(chapter):
             name = meta["name"].removeprefix("fig-").replace("-", " ")
-            tables = ", ".join(f"[{table}]({folder}/tables/{table}.csv)" for table in meta["tables"])
-            rows.append(f"| {name} | [{chapter.name[:2]}]({folder}/{chapter.name}.ipynb) | {tables} |")
+            data = ", ".join(f"[{table}]({folder}/tables/{table}.csv)" for table in meta["tables"])
+            rows.append(
+                f"| {name} | [{chapter.name[:2]}]({folder}/{chapter.name}.ipynb) | {data or 'computed in the page'} |"
+            )
     return "\n".join(rows)
 
 
