@@ -40,7 +40,8 @@ def figure_map() -> str:
         for meta in figures(chapter):
             name = meta["name"].removeprefix("fig-").replace("-", " ")
             data = ", ".join(f"[{table}]({folder}/tables/{table}.csv)" for table in meta["tables"])
-            rows.append(
+            page = f"[{chapter.name[:2]}]({folder}/{chapter.name}.ipynb)"
+            rows.append(f"| {name} | {page} | {data or 'computed in the page'} |")
                 f"| {name} | [{chapter.name[:2]}]({folder}/{chapter.name}.ipynb) | {data or 'computed in the page'} |"
             )
     return "\n".join(rows)
