@@ -42,8 +42,6 @@ def figure_map() -> str:
             data = ", ".join(f"[{table}]({folder}/tables/{table}.csv)" for table in meta["tables"])
             page = f"[{chapter.name[:2]}]({folder}/{chapter.name}.ipynb)"
             rows.append(f"| {name} | {page} | {data or 'computed in the page'} |")
-                f"| {name} | [{chapter.name[:2]}]({folder}/{chapter.name}.ipynb) | {data or 'computed in the page'} |"
-            )
     return "\n".join(rows)
 
 
