@@ -5,11 +5,12 @@ from __future__ import annotations
 import doctest
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
-from geowall.kernels import compiled, sae_step, small_sae
+from geowall.kernels import compiled, dense_sae, sae_step, small_sae
 from geowall.kernels.sae_step import Rule, gradients_slow, size, steps_slow, views
 
 RULES = [
@@ -31,7 +32,7 @@ def problem(n, batch, d, seed=0, n_steps=1):
     return params, x
 
 
-@pytest.mark.parametrize("module", [sae_step, small_sae, compiled], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [sae_step, small_sae, dense_sae, compiled], ids=lambda m: m.__name__)
 def test_the_worked_examples(module):
     assert doctest.testmod(module).failed == 0
 
@@ -61,6 +62,49 @@ def test_a_compiled_run_equals_a_slow_one(rule):
     assert torch.allclose(curve[:, 0], curve_slow[:, 0], rtol=2e-2)
     assert (fired - fired_slow).abs().sum() < 0.01 * fired.sum()
     assert torch.allclose(views(fast[0], n, d).dec.norm(dim=1), torch.ones(n), atol=1e-5)
+
+
+@pytest.mark.parametrize("n, batch, d", [*SIZES, (4096, 200, 3)])
+@pytest.mark.parametrize("rule", RULES, ids=lambda r: r.architecture)
+def test_dense_gradients_equal_autograd_for_members_of_their_own_penalties(rule, n, batch, d):
+    batches, vectors = zip(*(problem(n, batch, d, seed)[::-1] for seed in range(2)), strict=True)
+    params, x = torch.stack(vectors).double(), torch.cat(batches).double()
+    penalties = torch.tensor([0.1, 0.3], dtype=torch.float64)
+    whole = rule.architecture == "batchtopk"
+    work = dense_sae.Workspace(2, n, batch, d, params.device, torch.float64, whole)
+    grad, curve, fired = dense_sae.gradients(params, x, rule, n, work, l1=penalties)
+    for i in range(2):
+        slow = gradients_slow(params[i], x[i], replace(rule, l1=float(penalties[i])), n)
+        assert torch.allclose(curve[i], slow[1], rtol=1e-6)
+        assert torch.equal(fired[i], slow[2])
+        assert torch.allclose(grad[i], slow[0], rtol=1e-5, atol=1e-6 * float(slow[0].abs().max()))
+
+
+def test_a_dense_member_that_diverges_stands_still_alone():
+    n, d, rule = 8, 3, Rule("relu", l1=0.05)
+    params, x = problem(n, 32, d, n_steps=6)
+    lr = torch.full((6,), 1e-2)
+    alone = torch.stack([params, params * 0, params * 0])
+    pair = torch.stack([alone, alone])
+    steps_slow(alone, x, lr, 0, rule, n)
+    both = torch.stack([x, x])
+    both[1, 4, 0, 0] = torch.inf
+    taken, curve, _ = dense_sae.steps(pair, both, lr, 0, rule, n)
+    assert taken.tolist() == [6, 4]
+    assert torch.allclose(pair[0], alone, atol=1e-5)
+    assert bool(pair.isfinite().all())
+    assert not bool(curve[1, 4].isfinite().all())
+
+
+def test_dense_steps_in_bfloat16_follow_float32():
+    n, d, rule = 64, 24, Rule("relu", l1=0.05)
+    params, x = problem(n, 128, d, n_steps=30)
+    state = torch.stack([params, params * 0, params * 0])[None]
+    runs = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        lr = torch.full((30,), 3e-3)
+        runs[dtype] = dense_sae.steps(state.clone(), x[None], lr, 0, rule, n, dtype=dtype)[1][0, :, 0]
+    assert torch.allclose(runs[torch.bfloat16], runs[torch.float32], rtol=2e-2)
 
 
 def test_two_halves_of_a_run_are_the_run_bit_for_bit():
