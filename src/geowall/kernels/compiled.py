@@ -15,6 +15,7 @@ import os
 import platform
 import shutil
 import subprocess
+import uuid
 from functools import cache
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def library(source: str, **macros: int) -> ctypes.CDLL | None:
 
 def _compile(compiler: str, source: Path, defines: list[str], path: Path) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(f".{os.getpid()}")
+    beside = path.with_suffix(f".{uuid.uuid4().hex}")
     for tuning in (["-march=native"], ["-mcpu=native"], []):
         command = [compiler, *FLAGS, *tuning, *defines, str(source), "-o", str(beside)]
         if subprocess.run(command, capture_output=True, check=False).returncode == 0:
