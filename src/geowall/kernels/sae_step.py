@@ -39,7 +39,7 @@ class Rule:
     k: int = 1
     l1: float = 0.0
     l0: float = 0.0
-    bandwidth: float = 0.03
+    bandwidth: float = 0.1
     aux: float = 0.0
     k_aux: int = 32
     clip: float = 1.0

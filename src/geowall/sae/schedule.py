@@ -4,7 +4,7 @@
 >>> len(grid([make("sphere", 3), make("shell", 3, 0.5)], [2, 4], [Rule(), Rule("topk", k=2)], seeds=[0, 1]))
 16
 >>> [round(rate, 2) for rate in Schedule(steps=6, warmup=0.4, lr=1.0).rates().tolist()]
-[0.5, 1.0, 0.86, 0.5, 0.16, 0.01]
+[0.5, 1.0, 0.86, 0.5, 0.15, 0.01]
 """
 
 from __future__ import annotations

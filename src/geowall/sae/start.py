@@ -2,7 +2,8 @@
 
 The encoder starts as the decoder's transpose, scaled down by min(1, 2 d_model / n_latents): at full scale
 half of a wide dictionary fires at once, the reconstruction starts far above the data, and what training has
-not undone by its last step looks like a law.
+not undone by its last step looks like a law. The same trap waits for jumprelu, whose penalty moves nothing
+but thresholds within a bandwidth: it starts on caps so narrow that about 2 d_model latents fire at once.
 
 >>> from geowall.kernels.sae_step import Rule, views
 >>> parts = views(start(64, 4, Rule(), seed=0), 64, 4)
@@ -20,10 +21,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from geowall.kernels.sae_step import Rule, size, views
-from geowall.manifolds import generator
+from geowall.manifolds import Sphere, generator
 from geowall.sae.model import Sae, to_flat
 
-THRESHOLD = 0.05  # where jumprelu's thresholds start, as a share of a pre-activation at its largest
+THRESHOLD = 0.05  # of a revived jumprelu latent, as a share of a pre-activation at its largest
 
 
 def start(n_latents: int, d_model: int, rule: Rule, seed: int) -> Float[Tensor, " parameter"]:
@@ -34,10 +35,23 @@ def start(n_latents: int, d_model: int, rule: Rule, seed: int) -> Float[Tensor, 
     # With k latents a token the sum over them is at most k, however wide the dictionary is.
     few = rule.architecture in ("topk", "batchtopk")
     scale = 1.0 / min(rule.k, n_latents) if few else min(1.0, 2.0 * d_model / n_latents)
+    threshold = THRESHOLD * scale
+    if rule.architecture == "jumprelu":
+        scale, threshold = _caps(n_latents, d_model)
     parts.dec.copy_(atoms)
     parts.enc.copy_(scale * atoms)
-    parts.log_threshold.fill_(math.log(THRESHOLD * scale))
+    parts.log_threshold.fill_(math.log(threshold))
     return flat
+
+
+def _caps(n_latents: int, d_model: int) -> tuple[float, float]:
+    """Scale and threshold at which about 2 d_model latents fire on a token, and rebuild about its norm."""
+    cosine = Sphere(d_model).sample(8192, seed=0)[:, 0]
+    share = min(0.5, 2.0 * d_model / n_latents)
+    edge = max(0.01, float(torch.quantile(cosine, 1.0 - share)))
+    inside = cosine[cosine >= edge].square().mean() if bool((cosine >= edge).any()) else 1.0
+    scale = min(1.0, 1.0 / (n_latents * share * float(inside)))
+    return scale, scale * edge
 
 
 def split(sae: Sae, seed: int, jitter: float = 0.05) -> Float[Tensor, " parameter"]:
