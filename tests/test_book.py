@@ -1,4 +1,4 @@
-"""The rendered book as files: builds clean, says what its sources say, names what it shows, fits its budget."""
+"""The rendered book as files: it builds clean, says what its sources say and fits its budget."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def test_every_page_of_the_table_of_contents_is_built(site: Path) -> None:
 
 
 def test_every_link_and_anchor_inside_the_book_resolves(site: Path) -> None:
-    broken = []
-    for page in pages_of(site):
+    broken, pages = [], pages_of(site)
+    for page in pages:
         for link in addresses(page).links:
             parts = urlsplit(link)
             if parts.scheme or link.startswith("//"):
@@ -80,9 +80,8 @@ def test_every_link_and_anchor_inside_the_book_resolves(site: Path) -> None:
             target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
             if not target.exists():
                 broken.append(f"{page.name}: {link}")
-            elif parts.fragment and target.suffix == ".html" and target.is_relative_to(site / "book"):
-                if parts.fragment not in addresses(target).ids:
-                    broken.append(f"{page.name}: {link} has no such anchor")
+            elif parts.fragment and target in pages and parts.fragment not in addresses(target).ids:
+                broken.append(f"{page.name}: {link} has no such anchor")
     assert broken == []
 
 
@@ -111,7 +110,8 @@ def test_every_figure_offers_its_tables_a_description_and_a_picture(site: Path) 
         for figure in figures:
             assert re.search(r'<img alt="[^"]{20,}"', figure)
             assert 'class="gw-alt"' in figure
-            assert figure.count("reference download internal") >= 2
+            tables = json.loads(re.search(r'class="gw-spec">(.*?)</script>', figure)[1])["usermeta"]["tables"]
+            assert figure.count("reference download internal") == 2 * len(tables)
 
 
 def test_pages_name_no_other_host_for_scripts_styles_or_images(site: Path) -> None:
@@ -119,12 +119,6 @@ def test_pages_name_no_other_host_for_scripts_styles_or_images(site: Path) -> No
         text = page.read_text(encoding="utf-8")
         assert re.findall(r"<(?:script|img|iframe)[^>]+src=\"(?:https?:)?//[^\"]+", text) == [], page.name
         assert re.findall(r"<link[^>]+stylesheet[^>]+href=\"(?:https?:)?//[^\"]+", text) == [], page.name
-
-
-def test_there_is_one_search_box(site: Path) -> None:
-    for page in pages_of(site):
-        visible = page.read_text(encoding="utf-8").split("<main", 1)[0]
-        assert visible.count('class="search-button-field') == 1, page.name
 
 
 def test_launch_buttons_open_the_pages_own_notebook(site: Path) -> None:
@@ -159,7 +153,12 @@ def test_a_published_page_is_whole(folder: Path) -> None:
     outputs = [o for cell in page.cells if cell.cell_type == "code" for o in cell.outputs]
     assert outputs and not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
     record = json.loads((folder / "provenance.json").read_text())
-    missing = [t for t in record["tables"] for f in ("csv", "parquet") if not (folder / "tables" / f"{t}.{f}").is_file()]
+    missing = [
+        t
+        for t in record["tables"]
+        for f in ("csv", "parquet")
+        if not (folder / "tables" / f"{t}.{f}").is_file()
+    ]
     assert missing == []
 
 
@@ -191,7 +190,9 @@ def test_pages_and_book_fit_their_budgets(site: Path) -> None:
 
 def test_the_map_links_exactly_the_chapters_of_the_table_of_contents(site: Path) -> None:
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    listed = {entry["file"] for part in toc["parts"] for entry in part["chapters"] if "/chapters/" in entry["file"]}
+    listed = {
+        entry["file"] for part in toc["parts"] for entry in part["chapters"] if "/chapters/" in entry["file"]
+    }
     assert listed <= {chapter.docname for chapter in PLAN}
     rows = generated.chapter_map(listed).splitlines()[2:]
     assert len(rows) == len(PLAN) == 9
@@ -204,8 +205,8 @@ def test_the_map_links_exactly_the_chapters_of_the_table_of_contents(site: Path)
 
 def test_site_imports_no_torch() -> None:
     code = (
-        "import sys; import geowall.site.build, geowall.site.extension, geowall.site.mime, geowall.site.render, "
-        "geowall.site.stage, geowall.figures.claim; from jupyter_book.sphinx import build_sphinx; "
+        "import sys, geowall.site.build, geowall.site.extension, geowall.site.mime, geowall.site.render\n"
+        "import geowall.figures.claim, jupyter_book.sphinx\n"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -223,8 +224,9 @@ def small_book(place: Path, text: str = "# A book\n\nWith one page.\n") -> Path:
     (place / "book").mkdir(parents=True)
     config = yaml.safe_load((ROOT / "_config.yml").read_text())
     del config["bibtex_bibfiles"]
+    config["sphinx"]["config"] = {k: v for k, v in config["sphinx"]["config"].items() if "bibtex" not in k}
     (place / "_config.yml").write_text(yaml.safe_dump(config))
-    (place / "_toc.yml").write_text("format: jb-book\nroot: book/intro\nparts: []\n")
+    (place / "_toc.yml").write_text("format: jb-book\nroot: book/intro\n")
     (place / "book" / "intro.md").write_text(text)
     return place
 
@@ -241,9 +243,15 @@ def test_a_failed_build_leaves_the_old_book_and_names_the_page(tmp_path: Path) -
     assert [path.name for path in out.parent.iterdir()] == ["html"]
 
 
+def test_a_formula_whose_escape_python_has_eaten_stops_a_strict_build(tmp_path: Path) -> None:
+    book = small_book(tmp_path / "book", "# A book\n\nThe exponent $\x08eta$.\n")
+    with pytest.raises(GeowallError, match="control character"):
+        build.build_site(book, tmp_path / "html", strict=True)
+
+
 def test_two_builds_at_once_end_in_one_whole_book(tmp_path: Path) -> None:
     source, out = small_book(tmp_path / "book"), tmp_path / "html"
-    code = f"from geowall.site.build import build_site; from pathlib import Path; build_site(Path({str(source)!r}), Path({str(out)!r}))"
+    code = f"from geowall.site.build import build_site; build_site({str(source)!r}, {str(out)!r})"
     running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [process.wait() for process in running] == [0, 0]
     assert "With one page." in (out / "book" / "intro.html").read_text()
@@ -253,14 +261,20 @@ def test_two_builds_at_once_end_in_one_whole_book(tmp_path: Path) -> None:
 def test_a_missing_page_is_told_in_three_lines(tmp_path: Path) -> None:
     book = small_book(tmp_path / "book")
     chapter = "book/chapters/02_hyperspheres_and_shells/02_hyperspheres_and_shells"
-    toc = {"format": "jb-book", "root": "book/intro", "parts": [{"caption": "C", "chapters": [{"file": chapter}]}]}
+    toc = {
+        "format": "jb-book",
+        "root": "book/intro",
+        "parts": [{"caption": "C", "chapters": [{"file": chapter}]}],
+    }
     (book / "_toc.yml").write_text(yaml.safe_dump(toc))
     with pytest.raises(GeowallError) as failure:
         build.build_published(book, tmp_path / "html")
-    assert chapter in failure.value.what and failure.value.fix == "python -m geowall publish 02_hyperspheres_and_shells"
+    assert (
+        chapter in failure.value.what
+        and failure.value.fix == "python -m geowall publish 02_hyperspheres_and_shells"
+    )
 
 
-@pytest.mark.skipif(not CHAPTERS, reason="no chapter is published")
 def test_a_book_of_runs_sets_published_against_yours(tmp_path: Path) -> None:
     name = CHAPTERS[0].name
     index = build.build_runs({name: CHAPTERS[0]}, tmp_path / "html", strict=True)
@@ -284,19 +298,23 @@ def test_comparison_shows_differences_failures_and_claims_of_one_side() -> None:
         {"claim": "b | c", "value": "0.25", "low": "", "high": "1", "passed": "True"},
     ]
     assert stage.comparison(published, yours).splitlines()[2:] == [
-        "| a | 1.5 | −3 | −4.5 | 1 … 2 | **no** |",
-        "| b \\| c | – | 0.25 | – | −∞ … 1 | yes |",
-        "| gone | 7 | – | – | −∞ … ∞ | – |",
+        "| a | 1.5 | −3 | −4.5 | 1 to 2 | **no** |",
+        "| b \\| c | – | 0.25 | – | at most 1 | yes |",
+        "| gone | 7 | – | – | anything | – |",
     ]
 
 
 def test_staging_leaves_out_chapters_that_have_no_page(tmp_path: Path) -> None:
     root = small_book(tmp_path / "root")
     chapter = "book/chapters/01_capacity_allocation/01_capacity_allocation"
-    toc = {"format": "jb-book", "root": "book/intro", "parts": [{"caption": "C", "chapters": [{"file": chapter}]}]}
+    toc = {
+        "format": "jb-book",
+        "root": "book/intro",
+        "parts": [{"caption": "C", "chapters": [{"file": chapter}]}],
+    }
     (root / "_toc.yml").write_text(yaml.safe_dump(toc))
     staged = stage.stage_runs({}, tmp_path / "staged", root)
-    assert yaml.safe_load((staged / "_toc.yml").read_text())["parts"] == []
+    assert yaml.safe_load((staged / "_toc.yml").read_text()) == {"format": "jb-book", "root": "book/intro"}
 
 
 def test_staging_refuses_a_run_without_a_page(tmp_path: Path) -> None:
@@ -313,6 +331,7 @@ def test_cost_line_tells_what_is_known() -> None:
         "quick": {"seconds": 12.2, "peak_memory_mb": 310, "device": "cpu (x86_64)", "cores": 2},
     }
     assert generated.cost_line(about, costs) == (
-        "9 min to read · quick run 12 s (2 CPU cores, 310 MB) · full run 1 h 2 min (NVIDIA H200, 812 MB) · one GPU"
+        "9 min to read · quick run 12 s (2 CPU cores, 310 MB) · "
+        "full run 1 h 2 min (NVIDIA H200, 812 MB) · one GPU"
     )
     assert generated.cost_line({}, {}) == ""

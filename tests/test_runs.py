@@ -162,7 +162,7 @@ def test_a_claim_that_fails_stops_the_defaults_and_is_reported_elsewhere(book: B
     broken = [cell.replace("5, 5", "6, 7") for cell in CELLS]
     write_notebook(book.root / "notebooks" / "01_tiny.ipynb", broken)
     done = book.run("run", "01")
-    assert done.returncode == 1 and "the sum of squares: 5 is outside 6 … 7" in done.stderr
+    assert done.returncode == 1 and "the sum of squares: 5 where 6 to 7 was expected" in done.stderr
 
 
 def test_kill_minus_nine_loses_nothing(book: Book):

@@ -17,7 +17,7 @@ from geowall.runs import fingerprint, session, store
 from geowall.runs.parameters import Parameter, ParameterError, parse
 from geowall.runs.progress import Progress
 
-MODULES = ["parameters", "store", "progress", "fingerprint", "provenance"]
+MODULES = ["wording", "parameters", "store", "progress", "fingerprint", "provenance"]
 
 
 @pytest.mark.parametrize("name", MODULES)

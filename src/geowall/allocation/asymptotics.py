@@ -39,8 +39,7 @@ class Power:
 
 @dataclass(frozen=True)
 class Asymptote:
-    """Limits of features discovered D(N), loss L(N), and the share of latents on the most frequent
-    feature."""
+    """Limits of D(N), of the loss L(N), and of the share of latents on the most frequent feature."""
 
     regime: str
     discovered: Power
@@ -58,8 +57,7 @@ def regime(alpha: float, beta: float) -> str:
 
 
 def continuous_asymptote(alpha: float, beta: float) -> Asymptote:
-    """Limits of the continuous allocation ``n_i = (D/i)^g``, cut off at n_D = 1; a feature not discovered
-    costs 1.
+    """Limits of the continuous allocation ``n_i = (D/i)^g``, cut off at n_D = 1, where L(0) = 1.
 
     arXiv 2509.02565, section 2, with the prefactors worked out.
     """
@@ -99,8 +97,7 @@ def asymptote(
 
 
 def _rungs(loss: PowerLoss, alpha: float, explicit: int = 20_000) -> float:
-    """``sum_n (gain_n / gain_1)^(1/(1+alpha))``, summed to ``explicit`` and continued as the power it
-    becomes."""
+    """``sum_n (gain_n / gain_1)^(1/(1+alpha))``: a sum, continued by the power it becomes."""
     n = np.arange(1, explicit + 1)
     head = ((loss.gain(n) / loss.first) ** (1 / (1 + alpha))).sum()
     power = (1 + loss.beta) / (1 + alpha)  # the terms fall as m^-power around the midpoint m of a step

@@ -50,7 +50,7 @@ class ZipfMarket(SharedMarket):
         if size > self._weight.size:
             self._rank_p = self._p(np.arange(size + size // 8 + 1))
             self._weight = (self._rank_p * beta) ** (1.0 / (1.0 + beta))
-        kind = self.first, self.loss.shift, self.loss.saturation, price, self.cap
+        kind = self.first, self.loss.shift, self.loss.saturation, price, max(self.cap, self.gains.size)
         return zipf_columns(self._weight[:size], self._rank_p[:size], beta, *kind)
 
     def _narrow(self, state: object) -> None:
@@ -131,15 +131,15 @@ def allocate_zipf(
     l_zero: float | None = None,
     n_sat: int | None = None,
 ) -> ZipfAllocation:
-    """Exact sharing of ``d_sae`` latents among ``n_features`` (None: endlessly many) features of one
-    power-law loss.
+    """Exact sharing of ``d_sae`` latents among features of one power-law loss.
+
+    ``n_features`` None means endlessly many.
 
     Equal to :func:`geowall.allocation.allocate` where that fits in memory (arXiv 2509.02565, section 2).
 
     Raises:
-        GeowallError: ``d_sae`` is not a whole number in [1, 1e13], ``alpha`` or ``beta`` is not positive, or
-        the
-            convention for L(0) is unknown.
+        GeowallError: ``d_sae`` is not a whole number in [1, 1e13], ``alpha`` or ``beta`` is not positive,
+            or the convention for L(0) is unknown.
     """
     cap = whole(d_sae, "d_sae", 1)
     regime(alpha, beta)

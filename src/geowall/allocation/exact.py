@@ -30,9 +30,10 @@ from geowall.kernels.apportion import inspect
 from geowall.paths import GeowallError
 
 Loss = Callable[[Int[np.ndarray, "*n"]], Float[np.ndarray, "*n"]]
+MOST = 2**62  # features times latents that 64-bit counts can hold
 LARGEST = 10**13  # beyond, float64 no longer separates the gains of neighbouring ranks
-Market = TableMarket | PowerMarket | SharedMarket
 FAINT = 5e-324  # the smallest positive float: what gains less gains nothing
+Market = TableMarket | PowerMarket | SharedMarket
 
 
 def allocate(
@@ -52,12 +53,16 @@ def allocate(
         d_sae: latents to share out.
 
     Raises:
-        GeowallError: ``p`` holds a negative number or NaN; a loss is NaN, increasing or not convex; ``d_sae``
-        is
-            not a whole number, or more than a table has room for. All before anything is computed.
+        GeowallError: ``p`` holds a negative number or NaN; a loss is NaN, increasing or not convex;
+            ``d_sae`` is not a whole number, or more than a table has room for. All before anything is
+            computed. A table is checked everywhere, a function at the first 16,384 n and on a geometric
+            grid up to ``d_sae``.
     """
     p, monotone = _probabilities(p)
     cap = whole(d_sae, "d_sae")
+    if cap * p.size > MOST:
+        why = f"{cap} latents for {p.size} features: the counts would overflow"
+        raise GeowallError("too much to share out", why, "see allocate_zipf for lists too long for memory")
     market, order = _market(p, monotone, loss, cap)
     if not cap:
         return np.zeros(p.size, np.int64)
@@ -135,8 +140,8 @@ def _table_market(p: np.ndarray, table: np.ndarray, cap: int) -> TableMarket:
 
 
 def _probe(loss: Loss, gain: Loss, cap: int) -> None:
-    """Look at a shared loss where the split looks (the first sqrt(N)) and along a geometric grid up to N."""
-    near = np.arange(1, min(isqrt(cap), 4096) + 2)
+    """Look at a shared loss at the first n and along a geometric grid up to N."""
+    near = np.arange(1, min(cap, 16_384) + 2)
     far = np.unique(np.geomspace(1, max(cap, 2), 64).astype(np.int64))
     for n in (near, far):
         gains = np.asarray(gain(n), dtype=float)
@@ -150,7 +155,6 @@ def _probe(loss: Loss, gain: Loss, cap: int) -> None:
 
 def _settle(market: Market, d_sae: int, order: np.ndarray | None) -> Int[np.ndarray, " feature"]:
     high, low = bracket(market, d_sae)
-    index = order if order is not None else np.arange(0)
     n = market.allocation(high)
     short = d_sae - high.total
     if low.total < d_sae:  # nothing left to gain: the idle latents
@@ -159,7 +163,7 @@ def _settle(market: Market, d_sae: int, order: np.ndarray | None) -> Int[np.ndar
     if nextafter(low.price, 1e308) >= high.price:
         return _split_ties(n, market.allocation(low), short, order)
     gains, i, _ = market.between(high, low)
-    original = index[i] if order is not None else i
+    original = order[i] if order is not None else i
     chosen = np.lexsort((original, -gains))[:short]
     np.add.at(n, i[chosen], 1)
     return n
@@ -189,8 +193,7 @@ def _park_idle(n: np.ndarray, idle: int, market: Market, order: np.ndarray | Non
 
 
 def bracket(market: Market, d_sae: int, guess: float | None = None) -> tuple[State, State]:
-    """States (high, low) either side of the price of the last latent, few gains apart or with no float
-    between.
+    """States (high, low) either side of the price of the last latent, few gains or no float apart.
 
     The high state sells fewer than ``d_sae``, the low one at least as many, unless even at a price of nearly
     nothing fewer can be sold, when both are that last state. The count falls about like a power of the price,
@@ -208,11 +211,9 @@ def bracket(market: Market, d_sae: int, guess: float | None = None) -> tuple[Sta
             low, weight_low, weight_high = state, 1.0, weight_high / 2
         else:
             high, weight_high, weight_low = state, 1.0, weight_low / 2
-    return (
-        (high, low)
-        if low.head is not None or low.counts is not None
-        else (high, market.at(low.price, full=True))
-    )
+    if low.head is None and low.counts is None:
+        low = market.at(low.price, full=True)
+    return high, low
 
 
 def _descend(market: Market, d_sae: int, high: State, guess: float | None) -> tuple[State, State]:

@@ -4,8 +4,7 @@ A manifold tiled by n latents keeps a loss ``n^-beta``; a discrete feature is pe
 What a feature costs that has none, L(0), the power law does not say, so the convention has a name:
 
 * ``cutoff``: the first latent gains ``beta``, the slope of the power law at n = 1, so that the integer
-optimum
-  follows the continuous one, which is cut off where n falls to 1; then ``L(0) = 1 + beta``.
+  optimum follows the continuous one, which is cut off where n falls to 1; then ``L(0) = 1 + beta``.
 * ``shifted``: ``L(n) = (1 + n)^-beta``, so ``L(0) = 1``.
 * ``explicit``: ``L(0) = l_zero``, any number that keeps the loss convex.
 
@@ -31,12 +30,11 @@ NEVER = np.iinfo(np.int64).max  # latents after which a manifold that does not s
 class PowerLoss:
     """``L(n) = n^-beta`` for n >= 1, with a named convention for L(0) and, if asked, saturation.
 
-    ``beta`` is a number shared by all features or an array [feature]; ``inf`` is a discrete feature (L(0) =
-    1, L(n >= 1) = 0). ``n_sat`` (number or array) stops the fall after that many latents.
+    ``beta`` is a number shared by all features or an array [feature]; ``inf`` is a discrete feature
+    (L(0) = 1, L(n >= 1) = 0). ``n_sat`` (number or array) stops the fall after that many latents.
 
     Raises:
-        GeowallError: an unknown convention, ``beta <= 0``, ``n_sat < 1``, or an ``l_zero`` that breaks
-        convexity.
+        GeowallError: an unknown convention, ``beta <= 0``, ``n_sat < 1``, or a concave ``l_zero``.
     """
 
     beta: float | Float[np.ndarray, " feature"]

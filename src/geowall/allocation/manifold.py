@@ -47,8 +47,7 @@ def discovery(
 
     Raises:
         GeowallError: ``d_sae`` or ``manifold_rank`` is not a whole number of at least 1, ``alpha`` or
-        ``beta`` is not
-            positive, or the convention for L(0) is unknown.
+            ``beta`` is not positive, or the convention for L(0) is unknown.
     """
     total, rank = whole(d_sae, "d_sae", 1), whole(manifold_rank, "manifold_rank", 1)
     regime(alpha, beta)
@@ -78,8 +77,7 @@ def _rank_of_discrete(k: int, manifold_rank: int) -> int:
 
 
 def _last_true(ask: Callable[[int], bool], high: int) -> int:
-    """Largest n in [0, high] with ``ask(n)``, where ``ask`` turns from true to false once and ask(0) is
-    true."""
+    """Largest n in [0, high] that passes ``ask``, which turns from true to false once (ask(0) is true)."""
     low = 0
     while low < high:
         middle = (low + high + 1) // 2

@@ -41,8 +41,7 @@ Ranks = Int[np.ndarray, " candidate"]
 
 @dataclass(frozen=True)
 class State:
-    """What is sold at a price: ``counts`` [feature] (dense markets), or ``reach`` [row] and ``head``
-    [column]."""
+    """What is sold at a price: ``counts`` [feature], or ``reach`` [row] and ``head`` [column]."""
 
     price: float
     total: int
@@ -60,7 +59,7 @@ class DenseMarket:
         return State(price, int(counts.sum()), counts)
 
     def between(self, high: State, low: State) -> tuple[Gains, Ranks, Ranks]:
-        """Gains below the high price and not below the low one: (gain, feature, the how-manieth latent)."""
+        """Gains between two states: (gain, feature, the how-manieth latent)."""
         i = np.repeat(np.arange(high.counts.size), low.counts - high.counts)
         n = high.counts[i] + 1 + _places(low.counts - high.counts)
         return self._gain(i, n), i, n
@@ -89,6 +88,11 @@ class PowerMarket(DenseMarket):
 
     def __init__(self, p: Float[np.ndarray, " feature"], loss: PowerLoss, cap: int) -> None:
         def each(value: object, kind: type) -> np.ndarray:
+            if np.ndim(value) and np.shape(value) != p.shape:
+                why = f"{p.size} features, but beta or n_sat has shape {np.shape(value)}"
+                raise GeowallError(
+                    "the losses have the wrong length", why, "give one value a feature, or one"
+                )
             return np.ascontiguousarray(np.broadcast_to(np.asarray(value, dtype=kind), p.shape))
 
         self.p, self.shift, self.cap = p, loss.shift, cap
@@ -104,8 +108,7 @@ class PowerMarket(DenseMarket):
 
 
 class SharedMarket:
-    """Features sorted by probability, ``p`` never rising, that share one loss with marginal gain
-    ``gain(n)``."""
+    """Features sorted by probability (``p`` never rises) that share one loss, given by its ``gain(n)``."""
 
     def __init__(self, p: Float[np.ndarray, " feature"], gain: object, cap: int) -> None:
         self.p, self.gain, self.cap = p, gain, cap
@@ -118,8 +121,7 @@ class SharedMarket:
         self._head = np.full(rows, rows, np.int64), np.full(rows, max(cap, rows), np.int64)
 
     def at(self, price: float, full: bool = False) -> State:
-        """State at a price; where the rows alone sell far more than ``cap`` the columns are left out, unless
-        ``full``."""
+        """State at a price; without columns, unless ``full``, where the rows sell far more than ``cap``."""
         reach = self._rows(price)
         sold = int(reach.sum())
         if sold > 2 * self.cap + 4096 and not full:
@@ -155,8 +157,7 @@ class SharedMarket:
             self._head[1][known:] = self.gains.size  # poorer features hold no more than the rows count
 
     def between(self, high: State, low: State) -> tuple[Gains, Ranks, Ranks]:
-        """Gains below the high price and not below the low one: (gain, sorted feature, the how-manieth
-        latent)."""
+        """Gains between two states: (gain, place of the feature in sorted order, the how-manieth latent)."""
         rows = low.reach - high.reach
         n = np.repeat(np.arange(1, rows.size + 1), rows)
         i = high.reach[n - 1] + _places(rows)
@@ -183,7 +184,8 @@ class SharedPowerMarket(SharedMarket):
         self.kind = float(loss.beta), float(loss.first), loss.shift, int(loss.saturation)
 
     def _columns(self, price: float, size: int) -> Int[np.ndarray, " column"]:
-        return shared_power_counts(self.p[:size], *self.kind, price, self.cap)
+        most = max(self.cap, self.gains.size)  # no less than the rows already count
+        return shared_power_counts(self.p[:size], *self.kind, price, most)
 
 
 def _places(lengths: Int[np.ndarray, " run"]) -> Ranks:
@@ -192,8 +194,7 @@ def _places(lengths: Int[np.ndarray, " run"]) -> Ranks:
 
 
 def refuse_broken_loss(gains: Float[np.ndarray, "*n"], scale: Float[np.ndarray, "*n"] | float) -> None:
-    """Refuse gains (last axis: latents) that are not numbers, negative or rising, beyond rounding of
-    ``scale``.
+    """Refuse gains (last axis: latents) that are NaN, negative or rising, beyond rounding of ``scale``.
 
     Raises:
         GeowallError: the loss is NaN, increases, or is not convex.

@@ -150,8 +150,9 @@ def worst_beta_table(discovered: pd.DataFrame) -> pd.DataFrame:
     """The beta that leaves most undiscovered at each dictionary size, beside the rule 1 / ln d_sae.
 
     Input: :func:`discovery_table` on a fine grid of beta. The minimum is refined by a parabola through the
-    lowest point and its neighbours in (log beta, log efficiency). Columns: alpha, d_sae, beta_worst,
-    beta_rule, efficiency.
+    lowest point and its neighbours in (log beta, log efficiency).
+
+    Columns: alpha, d_sae, beta_worst, beta_rule, efficiency.
     """
     rows = []
     for (a, n), group in discovered.groupby(["alpha", "d_sae"], sort=False):

@@ -26,8 +26,7 @@ def zeta_tail(s: float, rank: Float[np.ndarray, "*n"] | int) -> Float[np.ndarray
 
 
 def partial_zeta(s: float, rank: Float[np.ndarray, "*n"] | float) -> Float[np.ndarray, "*n"]:
-    """Sum of ``i^-s`` over the ranks i <= ``rank``, continued smoothly to real ``rank`` >= 1, for any s >
-    0."""
+    """Sum of ``i^-s`` over ranks i <= ``rank``, continued smoothly to real ``rank`` >= 1; any s > 0."""
     x = np.asarray(rank, dtype=float)
     head = (np.arange(1.0, HEAD) ** -s).sum() + _euler_maclaurin(s, float(HEAD), -1)
     return head + _integral(s, float(HEAD), x) + _euler_maclaurin(s, x, 1)

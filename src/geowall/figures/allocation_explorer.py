@@ -111,7 +111,7 @@ def _present() -> alt.Chart:
 
 
 def _shares() -> alt.LayerChart:
-    x = alt.X("rank:Q", title="rank of the feature").scale(type="log", domain=[1, 10.0**TOP], nice=False)
+    x = alt.X("rank:Q", title="rank of the feature").scale(type="log", domain=[0.6, 10.0**TOP], nice=False)
     y = alt.Y("latents:Q", title="latents it is given").scale(
         type="log", domain=[FLOOR, 10.0**TOP], nice=False
     )

@@ -85,7 +85,7 @@ def fig_worst_beta(discovered: pd.DataFrame, worst: pd.DataFrame) -> alt.TopLeve
     ticks = alt.Chart(marks).mark_tick(orient="vertical", thickness=2, size=30, color="currentColor")
     rule = alt.Tooltip("beta_rule:Q", title="1 / ln d_sae", format=".4f")
     ticks = ticks.encode(x="beta_rule:Q", y="efficiency:Q", tooltip=[rule], opacity=alt.value(0.7))
-    labels = bottom.mark_text(dy=26, fontWeight=600).encode(text="label:N")
+    labels = bottom.mark_text(dx=-16, dy=26, fontWeight=600).encode(text="label:N")
     listed = ", ".join(f"{row.beta_worst:.3f} at {names[row.d_sae]}" for row in worst.itertuples())
     off = (worst["beta_rule"] / worst["beta_worst"] - 1).abs().max()
     return theme.finish(
@@ -100,7 +100,7 @@ def fig_worst_beta(discovered: pd.DataFrame, worst: pd.DataFrame) -> alt.TopLeve
 
 
 def fig_saturation(saturation: pd.DataFrame) -> alt.TopLevelMixin:
-    """Efficiency against d_sae when the manifold's loss stops falling after n_sat latents (missing: never)."""
+    """Efficiency against d_sae when the manifold's loss stops falling after n_sat latents (missing: none)."""
     named = {n: f"after {human(float(n))}" for n in saturation["n_sat"].dropna().unique()}
     table = saturation.assign(label=[named.get(n, "never") for n in saturation["n_sat"].fillna(0)])
     order = list(dict.fromkeys(table["label"]))
@@ -134,7 +134,7 @@ def fig_saturation(saturation: pd.DataFrame) -> alt.TopLevelMixin:
 
 
 def fig_heterogeneity(ranked: pd.DataFrame, mixtures: pd.DataFrame) -> alt.TopLevelMixin:
-    """What decides the damage: the rank of one manifold (``ranked``), or how many there are (``mixtures``)."""
+    """What decides the damage: the rank of one manifold (``ranked``), or how many there are."""
     chart = alt.hconcat(
         _rank_panel(ranked).properties(width=235, height=270, title="One manifold: its rank decides"),
         _mixture_panel(mixtures).properties(

@@ -78,7 +78,7 @@ def _regime_panel(table: pd.DataFrame, y: str, title: str, domain: list[float]) 
     ends["height"] = 10 ** np.array(declutter(np.log10(ends[y]), gap=gap))
     labels = alt.Chart(ends).mark_text(align="left", dx=6, fontSize=11)
     labels = labels.encode(x=x, y="height:Q", text="label:N", color=colour)
-    return (limit.encode(y=alt.Y(f"{y}_theory:Q")) + points + labels).properties(width=225, height=270)
+    return (limit.encode(y=alt.Y(f"{y}_theory:Q")) + points + labels).properties(width=215, height=270)
 
 
 def _regime_names() -> alt.Chart:

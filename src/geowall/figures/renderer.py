@@ -23,12 +23,12 @@ import altair as alt
 import vl_convert
 
 from geowall.figures import theme
-from geowall.figures.png import shrink
+from geowall.figures.png import PIXEL_RATIO, shrink
+from geowall.figures.slim import n_rows, slim
 from geowall.paths import GeowallError
 
 MIME = "application/vnd.vegalite.v5+json"
 MAX_ROWS = 5_000  # of all the data a chart carries: a page stays under a megabyte
-PIXEL_RATIO = 2  # of the picture, for screens of high density
 _VEGALITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 
 
@@ -38,7 +38,8 @@ def bundle(chart: alt.TopLevelMixin, tables: list[str]) -> tuple[dict[str, Any],
     Raises :class:`~geowall.paths.GeowallError` when the chart has no name, caption and description
     (:func:`geowall.figures.theme.finish`), carries more than 5,000 rows, or is wider than 620 pixels.
     """
-    spec = chart.to_dict()
+    with alt.data_transformers.disable_max_rows():  # our own limit, below, says what to do about it
+        spec = slim(chart.to_dict())
     meta = spec.get("usermeta") or {}
     if not all(meta.get(key) for key in ("name", "caption", "alt")):
         raise GeowallError(
@@ -73,7 +74,7 @@ def _picture(spec: dict[str, Any]) -> bytes:
 
 
 def _check_rows(spec: dict[str, Any], name: str) -> None:
-    rows = sum(len(data) for data in spec.get("datasets", {}).values())
+    rows = sum(n_rows(data) for data in spec.get("datasets", {}).values())
     if rows > MAX_ROWS:
         raise GeowallError(
             f"the chart {name} cannot be shown",

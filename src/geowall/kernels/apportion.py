@@ -59,12 +59,12 @@ def _first_below(p, gain, price, low, high):
 @njit(cache=True)
 def inspect(p):
     """One pass over ``p``: (all finite and non-negative, non-increasing)."""
-    sound, monotone, last = True, True, inf
-    for value in p:
-        sound &= (value >= 0.0) & (value < inf)
-        monotone &= value <= last
-        last = value
-    return sound, monotone
+    unsound, rises = 0, 0
+    for i in range(p.size):  # counters, not a way out: the compiler turns them into vector instructions
+        unsound += not 0.0 <= p[i] < inf
+    for i in range(1, p.size):
+        rises += p[i] > p[i - 1]
+    return unsound == 0, rises == 0
 
 
 @njit(cache=True)
@@ -100,8 +100,7 @@ def _power_count(p, beta, first, shift, n_sat, price, cap):
 
 @njit(cache=True)
 def power_counts(p, beta, first, shift, n_sat, price, cap):
-    """Latents earned at ``price`` by features with losses of their own (arrays of one length), at most
-    ``cap``."""
+    """Latents, at most ``cap``, earned at ``price`` by features with losses of their own (arrays)."""
     counts = np.empty(p.size, np.int64)
     for i in range(p.size):
         counts[i] = _power_count(p[i], beta[i], first[i], shift, n_sat[i], price, cap)
@@ -125,8 +124,7 @@ def power_counts_slow(p, beta, first, shift, n_sat, price, cap):
 
 @njit(cache=True)
 def reach_rows(p, gains, price, low, high):
-    """Features holding at least n latents, for n = 1 .. len(gains), when ``p`` never rises and all share one
-    loss.
+    """Features holding at least n latents, n = 1 .. len(gains), if ``p`` never rises and all share a loss.
 
     ``low`` and ``high`` bracket the answer; features that hold n + 1 latents are among those that hold n.
     """
@@ -145,8 +143,7 @@ def reach_rows_slow(p, gains, price):
 
 @njit(cache=True)
 def spread(reach, head, n_features):
-    """The allocation [feature] out of ``reach`` (features with at least n latents) and ``head`` (the
-    richest)."""
+    """The allocation [feature] from ``reach`` (features with n latents or more) and ``head`` (richest)."""
     n = np.zeros(n_features, np.int64)
     start = head.size
     n[:start] = head
@@ -197,8 +194,7 @@ def zipf_columns(weight, p, beta, first, shift, n_sat, price, cap):
 
 
 def greedy_heap(p, gain, d_sae):
-    """The definition: ``d_sae`` times, a latent to the feature with the largest ``p[i] * gain(i, n)``, ties
-    by index."""
+    """The definition: ``d_sae`` times, a latent to the largest ``p[i] * gain(i, n)``, ties by index."""
     n, heap = [0] * len(p), [(-p[i] * gain(i, 1), i) for i in range(len(p))]
     heapq.heapify(heap)
     for _ in range(d_sae):

@@ -13,7 +13,7 @@ or in part:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -78,7 +78,7 @@ def p_value(observed: float, draws: Float[np.ndarray, " draw"], *, exhaustive: b
     return reached / len(draws) if exhaustive else (reached + 1) / (len(draws) + 1)
 
 
-def null_draws(
+def null_tests(
     layers: pd.DataFrame,
     target: str,
     hypotheses: Sequence[str],
@@ -87,46 +87,68 @@ def null_draws(
     clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return the R2 of every draw of every null: source, model, target, features, null, draw, r2."""
-    made = []
-    for (source, model), group in layers.groupby(["source", "model"], sort=False):
-        y = feats.numbers(group, target)
-        for features in hypotheses:
-            design = feats.design(feats.standardise(feats.regressors(group, features, clip_percentiles)))
-            for null in NULLS:
-                r2 = r2_of_draws(design, moved(y, null, n_draws, block_length, seed))
-                key = {"source": source, "model": model, "target": target, "features": features, "null": null}
-                made.append(pd.DataFrame(key | {"draw": np.arange(len(r2)), "r2": r2}))
-    return pd.concat(made, ignore_index=True)
+    """Test the in-sample R2 of every hypothesis against every null.
 
-
-def null_tests(draws: pd.DataFrame, stage2: pd.DataFrame) -> pd.DataFrame:
-    """Return each null's verdict on each hypothesis.
-
-    Columns: source, model, target, features, null, observed (the R2 of ``stage2`` with no layer dropped
-    further), p_value, resolution (the smallest p this null can give), q95 (R2 that one draw in twenty
-    exceeds), n_draws.
+    Columns: source, model, target, features, null, observed, p_value, resolution (the smallest p this
+    null can give), q95 (the R2 that one draw in twenty exceeds), n_draws.
     """
-    key = ["source", "model", "target", "features"]
-    first = stage2[stage2["dropped_layers"] == stage2["dropped_layers"].min()].set_index(key)["r2"]
     rows = []
-    for (*names, null), group in draws.groupby([*key, "null"], sort=False):
-        observed, r2, exhaustive = first[tuple(names)], group["r2"].to_numpy(), null == "shift"
-        row = dict(zip(key, names, strict=True)) | {"null": null, "observed": observed}
-        row["p_value"] = p_value(observed, r2, exhaustive=exhaustive)
-        row["resolution"] = 1 / (len(r2) + (not exhaustive))
-        rows.append(row | {"q95": float(np.quantile(r2, 0.95)), "n_draws": len(r2)})
+    for key, observed, r2 in _drawn(
+        layers, target, hypotheses, n_draws, block_length, clip_percentiles, seed
+    ):
+        exhaustive = key["null"] == "shift"
+        p = {
+            "p_value": p_value(observed, r2, exhaustive=exhaustive),
+            "resolution": 1 / (len(r2) + (not exhaustive)),
+        }
+        rows.append(
+            key | {"observed": observed} | p | {"q95": float(np.quantile(r2, 0.95)), "n_draws": len(r2)}
+        )
     return pd.DataFrame(rows)
 
 
-def null_histogram(draws: pd.DataFrame, width: float = 0.025) -> pd.DataFrame:
-    """Count the draws in bins of R2 ``width`` wide: the key of ``draws``, r2_low, r2_high, share."""
-    table = draws.assign(r2_low=(draws["r2"].clip(0, 1 - 1e-9) / width).astype(int) * width)
-    key = ["source", "model", "target", "features", "null"]
-    counts = table.groupby([*key, "r2_low"], sort=False).size().rename("n").reset_index()
-    counts["share"] = counts["n"] / counts.groupby(key)["n"].transform("sum")
-    counts["r2_high"] = counts["r2_low"] + width
-    return counts.drop(columns="n")
+def null_histogram(
+    layers: pd.DataFrame,
+    target: str,
+    hypotheses: Sequence[str],
+    n_draws: int = 1000,
+    block_length: int = 5,
+    clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
+    seed: int = 0,
+    bins: int = 40,
+) -> pd.DataFrame:
+    """Count the R2 of the same draws in equal bins from 0 to 1.
+
+    Columns: source, model, target, features, null, r2_low, r2_high, share (of the draws). Empty bins are
+    left out.
+    """
+    made = []
+    for key, _, r2 in _drawn(layers, target, hypotheses, n_draws, block_length, clip_percentiles, seed):
+        counts, edges = np.histogram(r2, bins=bins, range=(0, 1))
+        found = {"r2_low": edges[:-1], "r2_high": edges[1:], "share": counts / len(r2)}
+        made.append(pd.DataFrame(key | found)[counts > 0])
+    return pd.concat(made, ignore_index=True)
+
+
+def _drawn(
+    layers: pd.DataFrame,
+    target: str,
+    hypotheses: Sequence[str],
+    n_draws: int,
+    block_length: int,
+    clip_percentiles: Sequence[float],
+    seed: int,
+) -> Iterator[tuple[dict, float, np.ndarray]]:
+    """Yield the key of every test, the observed R2 and the R2 of the draws."""
+    for (source, model), group in layers.groupby(["source", "model"], sort=False):
+        kept = feats.after(group, 0)
+        y = feats.numbers(kept, target)
+        for features in hypotheses:
+            design = feats.design(feats.standardise(feats.regressors(kept, features, clip_percentiles)))
+            observed = float(r2_of_draws(design, y[None])[0])
+            for null in NULLS:
+                key = {"source": source, "model": model, "target": target, "features": features, "null": null}
+                yield key, observed, r2_of_draws(design, moved(y, null, n_draws, block_length, seed))
 
 
 SERIES = {"independent layers": 0.0, "AR(1), 0.8": 0.8, "random walk": 1.0}

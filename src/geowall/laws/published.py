@@ -41,13 +41,16 @@ def read(path: str) -> pd.DataFrame:
     return pd.read_csv(full)
 
 
-def per_layer(layers: pd.DataFrame, k: int, source: str = "published") -> pd.DataFrame:
+def per_layer(
+    layers: pd.DataFrame, k: int, source: str = "published", drop_first_layers: int = 0
+) -> pd.DataFrame:
     """Add ``source``, ``alpha_k<k>`` and ``alpha_extrapolated`` to the per-layer table.
 
     ``alpha_extrapolated`` marks the layers whose wide backbone dictionary was not measured at 50 active
     latents (9B layers 0 and 1): their exponent is the paper's fit carried beyond its data.
     """
-    table = layers.sort_values(["model", "layer"], ignore_index=True)
+    kept = layers[layers["layer"] >= drop_first_layers]
+    table = kept.sort_values(["model", "layer"], ignore_index=True)
     table.insert(0, "source", source)
     if f"alpha_k{k}" not in table:
         table[f"alpha_k{k}"] = alpha_at(table, k)

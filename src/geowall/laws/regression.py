@@ -221,6 +221,21 @@ def transfer_gaps(
     return pd.DataFrame(made)
 
 
+def clip_sweep(
+    layers: pd.DataFrame, target: str, hypotheses: Sequence[str], percentiles: Sequence[float]
+) -> pd.DataFrame:
+    """Repeat the regression with the features clipped further and further in, at ``q`` and ``100 - q``.
+
+    Columns: source, model, target, features, clip_percentile (0: not clipped), n_layers, r2, loo_r2.
+    """
+    made = []
+    for q in percentiles:
+        fits = stage2(layers, [target], hypotheses, n_permutations=1, clip_percentiles=(q, 100 - q))
+        made.append(fits.assign(clip_percentile=float(q)))
+    columns = ["source", "model", "target", "features", "clip_percentile", "n_layers", "r2", "loo_r2"]
+    return pd.concat(made, ignore_index=True)[columns]
+
+
 def slopes(
     layers: pd.DataFrame,
     target: str,

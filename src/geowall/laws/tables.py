@@ -38,10 +38,3 @@ def each(table: pd.DataFrame, column: str, by: str = "model", **conditions: obje
     """Return ``column`` of the one row for each value of ``by``, in order of appearance."""
     rows = where(table, **conditions)
     return {value: pick(rows, column, **{by: value}) for value in dict.fromkeys(rows[by])}
-
-
-def listed(values: dict[str, float], form: str = ".2f") -> str:
-    """Write ``{"a": 0.5, "b": 0.75}`` as ``0.50 (a) and 0.75 (b)``, with a true minus sign."""
-    return " and ".join(
-        f"{value:{form}} ({name})".replace("-", "−", value < 0) for name, value in values.items()
-    )

@@ -1,6 +1,6 @@
 """What survives: every control turned into a claim, a number with its interval, and one of three outcomes.
 
-The rule is fixed before the numbers. A claim about a statistic survives when its whole 95 % interval is
+One rule judges all. A claim about a statistic survives when its whole 95 % interval is
 on the claimed side of zero, fails when the whole interval is on the other side, and is undecided when
 zero lies inside. A claim against a null survives when its p-value is at most 0.05 and fails otherwise:
 
@@ -104,7 +104,9 @@ def _transfer(transfers: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
     level = _judged(
         transfers, "transfer_r2", "above", group="Transfer", claim=claims, statistic="transfer R2"
     )
-    claims = [f"Transfers better than {rival}" for rival in gaps["rival"]]
+    claims = [
+        f"Transfers better than {r}{layers}" for r, layers in zip(gaps["rival"], _which(gaps), strict=True)
+    ]
     gap = _judged(gaps, "gap", "above", group="Transfer", claim=claims, statistic="gap in transfer R2")
     return pd.concat([level, gap], ignore_index=True)
 

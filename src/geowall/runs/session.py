@@ -25,6 +25,7 @@ from IPython.display import HTML, Markdown, display
 from geowall.figures import renderer
 from geowall.paths import ROOT, GeowallError
 from geowall.runs import fingerprint, parameters, provenance, store
+from geowall.runs.wording import interval, number
 
 CHECK_COLUMNS = ["claim", "value", "low", "high", "passed", "invariant"]
 
@@ -143,14 +144,14 @@ class Run:
         self._checks.append(
             dict(zip(CHECK_COLUMNS, (claim, value, low, high, passed, invariant), strict=True))
         )
-        allowed = f"{'-∞' if low is None else f'{low:.4g}'} … {'∞' if high is None else f'{high:.4g}'}"
+        allowed = interval(low, high)
         if not passed and (invariant or self.at_defaults):
             raise ClaimError(
                 f"chapter {self.chapter} stopped: {'an invariant' if invariant else 'a claim'} does not hold",
-                f"{claim}: {value:.6g} is outside {allowed}",
+                f"{claim}: {value:.6g} where {allowed} was expected",
                 "look at the table above it; a change of code or data moved this number",
             )
-        display(Markdown(f"{'✓' if passed else '✗'} {claim}: **{value:.4g}** (expected {allowed})"))
+        display(Markdown(f"{'✓' if passed else '✗'} {claim}: **{number(value)}** (expected {allowed})"))
 
     def finish(self) -> None:
         """Write the table of checks and the record of the run, and show both, folded."""

@@ -32,17 +32,17 @@ def build_published(root: Path, out: Path, strict: bool = False) -> Path:
     """
     for docname in _pages(root):
         if not any((root / f"{docname}{suffix}").is_file() for suffix in (".md", ".ipynb")):
-            chapter = docname.rsplit("/", 1)[1]
+            chapter = f"python -m geowall publish {docname.rsplit('/', 1)[1]}"
             raise GeowallError(
                 f"the book cannot be built: {docname} is missing",
                 "_toc.yml lists it and it is not in the repository",
-                f"python -m geowall publish {chapter}" if "/chapters/" in docname else f"git checkout -- {docname}.md",
+                chapter if "/chapters/" in docname else f"git checkout -- {docname}.md",
             )
     return build_site(root, out, strict)
 
 
 def build_runs(run_folders: dict[str, Path], out: Path, strict: bool = False, root: Path = ROOT) -> Path:
-    """Render a book in which the given runs replace the published chapters; return the path of its first page."""
+    """Render a book in which the given runs replace published chapters; return the path of its first page."""
     with tempfile.TemporaryDirectory(prefix="geowall-stage-") as staged:
         return build_site(stage_runs(run_folders, Path(staged), root), out, strict)
 
@@ -75,7 +75,8 @@ def build_site(source: Path, out: Path, strict: bool = False) -> Path:
 def _render(source: Path, work: Path, strict: bool) -> subprocess.CompletedProcess[str]:
     """Run Sphinx in a process of its own: it changes global state, and its extensions stay out of ours."""
     command = [sys.executable, "-m", "geowall.site.render", str(source), str(work)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PYTHONHASHSEED": "0"}
+    paths = os.pathsep.join(path for path in sys.path if path)
+    environment = os.environ | {"PYTHONPATH": paths, "PYTHONHASHSEED": "0"}
     return subprocess.run(
         [*command, *(["--strict"] if strict else [])],
         capture_output=True,
@@ -92,4 +93,4 @@ def _complaints(text: str, work: Path) -> str:
 
 def _pages(root: Path) -> list[str]:
     toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
-    return [toc["root"], *(entry["file"] for part in toc["parts"] for entry in part["chapters"])]
+    return [toc["root"], *(entry["file"] for part in toc.get("parts", ()) for entry in part["chapters"])]

@@ -1,4 +1,4 @@
-"""Directives of the generated pages; each puts the Markdown of :mod:`geowall.site.generated` into its page."""
+"""Directives of the generated pages: each puts Markdown computed from the book's files into its page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from geowall.site import benchmarks, generated
-from geowall.site.mime import figure
+from geowall.site.mime import figure, page_width
 from geowall.site.plan import PLAN
 
 _LAYERS, _SHOWCASE = "geometric_wall_layers", "geometric_wall_showcase"
@@ -73,8 +73,7 @@ class ClaimFigure(SphinxDirective):
         place = Path(self.env.app.doctreedir) / f"{hashlib.sha256(png).hexdigest()}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(png)
-        width = int.from_bytes(png[16:20], "big") // 2
-        return f"/{os.path.relpath(place.resolve(), self.env.app.srcdir)}", width
+        return f"/{os.path.relpath(place.resolve(), self.env.app.srcdir)}", page_width(png)
 
 
 def register(app: Sphinx) -> None:

@@ -9,6 +9,7 @@ files, puts a cost line under each chapter's title, and provides the directives 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from importlib import metadata
 from pathlib import Path
@@ -18,10 +19,13 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
+from sphinx.util import logging
 
 from geowall.site import directives, generated
 from geowall.site.numbering import chapter_number, renumber
 from geowall.site.polish import polish_folder
+
+logger = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
 _MATHJAX_FILES = ("tex-mml-chtml.js", "output/chtml/fonts/woff-v2", "input/tex/extensions")
@@ -33,12 +37,14 @@ def configure(app: Sphinx, config: Config) -> None:
     config.html_static_path.append(str(STATIC))
     config.html_favicon = str(STATIC / "favicon.svg")
     config.html_context.setdefault("default_mode", "auto")
-    config.html_theme_options.update(pygments_light_style="tango", pygments_dark_style="github-dark")
+    config.html_theme_options.update(
+        pygments_light_style="a11y-high-contrast-light", pygments_dark_style="github-dark"
+    )
     _without_thebe(app)
 
 
 def _without_thebe(app: Sphinx) -> None:
-    """Jupyter Book loads sphinx-thebe always; it declares its constants twice a page, which is a script error."""
+    """Keep sphinx-thebe, which Jupyter Book always loads, from declaring its constants twice a page."""
     for event, listeners in app.events.listeners.items():
         app.events.listeners[event] = [
             listener
@@ -82,7 +88,8 @@ def _mathjax_folder() -> Path:
 
 def add_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Load the chart library on the pages that have charts, and on no other."""
-    if doctree is not None and any("gw-chart" in node["classes"] for node in doctree.findall(nodes.container)):
+    boxes = doctree.findall(nodes.container) if doctree is not None else ()
+    if any("gw-chart" in box["classes"] for box in boxes):
         app.add_js_file("vega.js", defer="defer", priority=600)
         app.add_js_file("charts.js", defer="defer", priority=700)
 
@@ -101,6 +108,13 @@ def add_cost_line(app: Sphinx, doctree: nodes.document) -> None:
             place = title.parent.index(title) + 1
             title.parent.insert(place, nodes.paragraph("", line, classes=["gw-cost"]))
         break
+
+
+def warn_of_eaten_escapes(app: Sphinx, doctree: nodes.document) -> None:
+    """Warn where Python has read ``\\b`` or ``\\a`` in a formula as a control character before TeX could."""
+    for formula in doctree.findall(lambda node: isinstance(node, nodes.math | nodes.math_block)):
+        if re.search(r"[\x00-\x08\x0b-\x1f]", formula.astext()):
+            logger.warning("a formula holds a control character: double its backslash", location=formula)
 
 
 def finish_pages(app: Sphinx, error: Exception | None) -> None:
@@ -122,6 +136,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", configure)
     app.connect("builder-inited", write_libraries)
     app.connect("doctree-read", add_cost_line)
+    app.connect("doctree-read", warn_of_eaten_escapes)
     app.connect("env-get-updated", renumber, priority=900)  # after Sphinx's own numbering
     app.connect("html-page-context", add_scripts)
     app.connect("build-finished", finish_pages, priority=900)

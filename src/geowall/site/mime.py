@@ -22,6 +22,8 @@ from typing import Any, ClassVar
 from docutils import nodes
 from sphinx import addnodes
 
+from geowall.figures.png import PIXEL_RATIO
+
 MIME = "application/vnd.vegalite.v5+json"
 FORMATS = ("csv", "parquet")
 
@@ -42,7 +44,9 @@ class ChartRenderer:
         meta = spec.get("usermeta") or {}
         if inline or "name" not in meta:
             return [
-                nodes.image(uri=uri, alt=spec.get("description", "A chart."), width=f"{_width(picture)}px")
+                nodes.image(
+                    uri=uri, alt=spec.get("description", "A chart."), width=f"{page_width(picture)}px"
+                )
             ]
         caption = nodes.Element()
         with renderer.renderer.current_node_context(caption):
@@ -50,7 +54,7 @@ class ChartRenderer:
         links = [
             (name, [(fmt, f"tables/{name}.{fmt}") for fmt in FORMATS]) for name in meta.get("tables", [])
         ]
-        return [figure(renderer.renderer.document, spec, (uri, _width(picture)), caption.children, links)]
+        return [figure(renderer.renderer.document, spec, (uri, page_width(picture)), caption.children, links)]
 
 
 def figure(
@@ -114,6 +118,6 @@ def _picture_beside(renderer: Any, data: Any) -> bytes:
     return b64decode(png)
 
 
-def _width(picture: bytes) -> int:
-    """Width on the page, in CSS pixels, of a picture drawn at twice that."""
-    return struct.unpack(">I", picture[16:20])[0] // 2
+def page_width(picture: bytes) -> int:
+    """Width of a picture on the page, in CSS pixels."""
+    return round(struct.unpack(">I", picture[16:20])[0] / PIXEL_RATIO)

@@ -14,7 +14,7 @@ from pathlib import Path
 _FONT_PRELOAD = re.compile(r'\s*<link rel="preload" as="font"[^>]*>')
 # The theme writes "auto" and resolves it at the end of the page. Resolved at once, nothing flashes; and
 # without JavaScript the page is light, not without colours.
-_THEME = re.compile(r"(document\.documentElement\.dataset\.theme = localStorage\.getItem\(\"theme\"\)) \|\| \"auto\"")
+_THEME = re.compile(r'(dataset\.theme = localStorage\.getItem\("theme"\)) \|\| "auto"')
 _RESOLVED = r'\1 || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")'
 
 

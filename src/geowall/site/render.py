@@ -14,7 +14,9 @@ from pathlib import Path
 def render(source: Path, work: Path, strict: bool) -> int:
     """Render with Jupyter Book's configuration and table of contents; return Sphinx's exit code."""
     from jupyter_book.sphinx import build_sphinx
+    from sphinx.util.console import nocolor
 
+    nocolor()  # what it says is quoted in error messages
     result = build_sphinx(
         source,
         work / "html",

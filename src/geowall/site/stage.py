@@ -6,7 +6,7 @@ staging is copying. Each replaced page gets a table at its foot, "Published agai
 >>> published = [{"claim": "peak", "value": 2.0, "low": 1.0, "high": 3.0, "passed": "True"}]
 >>> yours = [{"claim": "peak", "value": 2.5, "low": 1.0, "high": 3.0, "passed": "True"}]
 >>> print(comparison(published, yours).splitlines()[-1])
-| peak | 2 | 2.5 | 0.5 | 1 … 3 | yes |
+| peak | 2 | 2.5 | 0.5 | 1 to 3 | yes |
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ import nbformat
 import yaml
 
 from geowall.paths import ROOT, GeowallError
+from geowall.runs.wording import interval, number
 
+_COST = ("seconds", "peak_memory_mb", "device", "cores")
 _COPIED = ("_config.yml", "_toc.yml", "book", "data/published", "benchmarks/results.json", "CITATION.cff")
 
 
 def stage_runs(run_folders: dict[str, Path], out: Path, root: Path = ROOT) -> Path:
-    """Make in ``out`` a book whose chapters are the given runs where there are any, else the published pages.
+    """Make in ``out`` a book whose chapters are the given runs, or the published pages where there is none.
 
-    ``run_folders`` maps a chapter's name to its run. Chapters of the table of contents that have neither a run
-    nor a published page are left out of it. Raises :class:`~geowall.paths.GeowallError` for a run without
+    ``run_folders`` maps a chapter's name to its run. Chapters of the table of contents that have neither a
+    run nor a published page are left out of it. Raises :class:`~geowall.paths.GeowallError` for a run without
     a page. Returns ``out``.
     """
     for name in _COPIED:
@@ -51,7 +53,7 @@ def stage_runs(run_folders: dict[str, Path], out: Path, root: Path = ROOT) -> Pa
 
 
 def comparison(published: list[dict[str, Any]], yours: list[dict[str, Any]]) -> str:
-    """Markdown table of the checks of two runs, in the order of ``yours``; a claim that one lacks has a dash."""
+    """Markdown table of the checks of two runs, in the order of ``yours``; a dash where one lacks a claim."""
     before = {row["claim"]: row for row in published}
     lines = ["| Claim | Published | Yours | Difference | Expected | Holds |", "|---|--:|--:|--:|--:|---|"]
     lines += [_comparison_row(row["claim"], before.pop(row["claim"], None), row) for row in yours]
@@ -62,7 +64,8 @@ def comparison(published: list[dict[str, Any]], yours: list[dict[str, Any]]) -> 
 def _comparison_row(claim: str, published: dict[str, Any] | None, yours: dict[str, Any] | None) -> str:
     there, here = _number(published, "value"), _number(yours, "value")
     difference = None if there is None or here is None else here - there
-    expected = f"{_shown(_number(yours or published, 'low'), '−∞')} … {_shown(_number(yours or published, 'high'), '∞')}"
+    low, high = (_number(yours or published, end) for end in ("low", "high"))
+    expected = interval(low, high)
     holds = "–" if yours is None else {"true": "yes"}.get(str(yours["passed"]).lower(), "**no**")
     claim = claim.replace("|", "\\|")
     return f"| {claim} | {_shown(there)} | {_shown(here)} | {_shown(difference)} | {expected} | {holds} |"
@@ -73,8 +76,8 @@ def _number(row: dict[str, Any] | None, name: str) -> float | None:
     return None if text in ("", None) else float(text)
 
 
-def _shown(value: float | None, missing: str = "–") -> str:
-    return missing if value is None else f"{value:.4g}".replace("-", "−")
+def _shown(value: float | None) -> str:
+    return "–" if value is None else number(value)
 
 
 def _add_comparison(page: Path, published: Path) -> None:
@@ -82,10 +85,11 @@ def _add_comparison(page: Path, published: Path) -> None:
     notebook = nbformat.read(page, as_version=4)
     yours = _checks(page.parent)
     if (published / "tables" / "checks.csv").is_file():
-        text = f"Every check of this chapter, in the published run and in yours.\n\n{comparison(_checks(published), yours)}"
+        says = "Every check of this chapter, in the published run and in yours."
     else:
-        text = f"This chapter has no published page yet, so these are your numbers alone.\n\n{comparison([], yours)}"
-    cell = nbformat.v4.new_markdown_cell(f"## Published against yours\n\n{text}", id="published-against-yours")
+        says = "This chapter has no published page yet, so these are your numbers alone."
+    text = f"## Published against yours\n\n{says}\n\n{comparison(_checks(published), yours)}"
+    cell = nbformat.v4.new_markdown_cell(text, id="published-against-yours")
     notebook.cells.append(cell)
     nbformat.write(notebook, page)
 
@@ -105,7 +109,7 @@ def _record_costs(run_folders: dict[str, Path], costs: Path) -> None:
         record = folder / "provenance.json"
         made = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
         if "seconds" in made and made.get("profile") in ("quick", "full", "gemma"):
-            kept = {name: made[name] for name in ("seconds", "peak_memory_mb", "device", "cores") if name in made}
+            kept = {name: made[name] for name in _COST if name in made}
             known.setdefault(chapter, {})[made["profile"]] = kept
     costs.write_text(json.dumps(known, indent=1, sort_keys=True), encoding="utf-8")
 
@@ -114,9 +118,11 @@ def _keep_present(out: Path) -> None:
     """Drop from the staged table of contents every page that is not there."""
     path = out / "_toc.yml"
     toc = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for part in toc["parts"]:
+    parts = toc.pop("parts", [])
+    for part in parts:
         part["chapters"] = [entry for entry in part["chapters"] if _exists(out, entry["file"])]
-    toc["parts"] = [part for part in toc["parts"] if part["chapters"]]
+    if filled := [part for part in parts if part["chapters"]]:  # an empty list is an error to Sphinx
+        toc["parts"] = filled
     path.write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
 
 

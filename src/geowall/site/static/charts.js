@@ -43,6 +43,48 @@
     if (x.title) x.title = wrap(x.title, room);
   }
 
+  /** Makes a panel tall enough for the lines of its longest label in every row. */
+  function makeRoom(panel, letters) {
+    let names = [];
+    walk(panel, (unit) => {
+      const y = (unit.encoding && unit.encoding.y) || {};
+      const domain = (y.scale && y.scale.domain) || y.sort;
+      if ((y.type === "nominal" || y.type === "ordinal") && Array.isArray(domain)) names = domain;
+    });
+    const lines = names.map((name) => [wrap(String(name), letters * LETTER)].flat().length);
+    const step = Math.max(1, ...lines) * 12 + 10;
+    if (isNumber(panel.height)) panel.height = Math.max(panel.height, names.length * step);
+    else if (panel.height && isNumber(panel.height.step)) panel.height.step = Math.max(panel.height.step, step);
+  }
+
+  /** Breaks the labels of a list of names down the side into lines of at most `letters` letters. */
+  function wrapLabels(spec, letters) {
+    const wrapped = copy(spec);
+    walk(wrapped, (unit) => {
+      makeRoom(unit, letters);
+      if (unit.mark && unit.mark.type === "text") unit.mark.fontSize = Math.min(unit.mark.fontSize || 12, 9);
+      const y = unit.encoding && unit.encoding.y;
+      if (!y || (y.type !== "nominal" && y.type !== "ordinal") || y.axis === null) return;
+      const label = (y.axis && y.axis.labelExpr) || "datum.label";
+      const lines = `replace(replace(${label}, /(.{1,${letters}})(\\s+|$)/g, '$1|'), /[|]$/, '')`;
+      y.axis = { ...y.axis, labelExpr: `split(${lines}, '|')`, labelLimit: 0, labelFontSize: 11 };
+    });
+    return wrapped;
+  }
+
+  /** Panels side by side may share the labels of the first; under one another each needs its own. */
+  function labelEach(panels) {
+    let first;
+    panels.forEach((panel) =>
+      walk(panel, (unit) => {
+        const y = unit.encoding && unit.encoding.y;
+        if (!y || (y.type !== "nominal" && y.type !== "ordinal")) return;
+        if (y.axis && y.axis.labels !== false) first = first || y.axis;
+        else if (first) y.axis = { ...first };
+      }),
+    );
+  }
+
   /** Moves every legend under its panel, in as many columns as fit. */
   function wrapLegends(unit, room) {
     for (const channel of Object.values(unit.encoding || {})) {
@@ -83,6 +125,7 @@
     let columns = 4;
     walk(narrow, (unit) => {
       if (unit.hconcat) {
+        labelEach(unit.hconcat);
         unit.vconcat = unit.hconcat;
         delete unit.hconcat;
       }
@@ -171,6 +214,10 @@
       if (width > room) {
         spec = stack(spec, room);
         width = await this.embed(spec);
+        if (width > room) {
+          spec = wrapLabels(spec, Math.floor((room * 0.42) / LETTER));
+          width = await this.embed(spec);
+        }
         for (let tries = 0; width > room && tries < 4; tries++) {
           spec = shrink(spec, width - room + 1);
           width = await this.embed(spec);

@@ -1,0 +1,1 @@
+"""Speed as ratios to named peers; the rules are in :mod:`benchmarks.measure`."""

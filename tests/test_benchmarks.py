@@ -1,0 +1,33 @@
+"""The rules of measurement: ratios, intervals, slopes, and when continuous integration complains."""
+
+import numpy as np
+import pytest
+from benchmarks import __main__ as suite
+from benchmarks import measure
+
+
+def test_a_ratio_is_peer_over_ours_with_its_interval():
+    found = measure.measure(lambda: sum(range(3000)), lambda: sum(range(30_000)), rounds=9, least=0.002)
+    assert 3 < found["ratio"] < 40 and found["low"] <= found["ratio"] <= found["high"]
+    assert found["rounds"] >= 9 or found["rounds"] + found["dropped"] == 18
+
+
+def test_the_interval_narrows_with_agreement():
+    wide = measure.interval(np.log([1.0, 2.0, 3.0, 4.0, 5.0]))
+    assert measure.interval(np.log([3.0] * 5)) == pytest.approx((3.0, 3.0)) and wide[0] < 3 < wide[1]
+
+
+def test_the_slope_of_a_square_root():
+    rng = np.random.default_rng(0)
+    costs = [list(np.sqrt(n) * np.exp(rng.normal(0, 0.01, 5))) for n in (1e3, 1e4, 1e5)]
+    found = measure.slope([1e3, 1e4, 1e5], costs)
+    assert found["slope"] == pytest.approx(0.5, abs=0.02) and found["slope_low"] <= found["slope_high"]
+
+
+def test_only_a_clear_and_quiet_loss_of_speed_is_reported():
+    before = [{"id": "B7", "case": "x", "ratio": 100.0}]
+    row = {"id": "B7", "case": "x", "ratio": 70.0, "low": 65.0, "high": 79.0, "noisy": False}
+    assert "at most 79" in suite.regressions([row], before)[0]
+    assert suite.regressions([row | {"high": 81.0}], before) == []
+    assert suite.regressions([row | {"noisy": True}], before) == []
+    assert suite.regressions([row | {"case": "new"}], before) == []

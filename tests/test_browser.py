@@ -1,0 +1,381 @@
+"""Every page in a real browser with every outside request blocked, over http and from the disk.
+
+Needs a Chromium: Debian's package is enough (`apt-get install chromium`), `.ci/run` installs it.
+Screenshots of every page, light, dark and at the width of a phone, go to `runs/screenshots/`.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from geowall.paths import ROOT
+from geowall.site import build
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+if CHROMIUM is None:
+    pytest.skip("no Chromium on this machine: apt-get install chromium", allow_module_level=True)
+
+from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright  # noqa: E402
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SHOTS = ROOT / "runs" / "screenshots"
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+SCHEMES = ("http", "file")
+
+
+def _pages() -> list[str]:
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    return [toc["root"], *(entry["file"] for part in toc["parts"] for entry in part["chapters"])]
+
+
+PAGES = _pages()
+every_page = pytest.mark.parametrize("name", PAGES, ids=lambda name: name.rsplit("/", 1)[1])
+every_scheme = pytest.mark.parametrize("scheme", SCHEMES)
+
+
+class Site:
+    """The built book, at an address of each scheme."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder
+        self.roots = {"http": f"http://127.0.0.1:{port}", "file": folder.as_uri()}
+
+    def address(self, name: str, scheme: str = "http") -> str:
+        return f"{self.roots[scheme]}/{name}.html"
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = build.build_published(ROOT, tmp_path_factory.mktemp("site") / "html").parent
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield Site(folder, server.server_port)
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()
+
+
+class Visit:
+    """One page, opened behind a wall: what it asked of the outside and what it complained of."""
+
+    def __init__(self, browser: Browser, site: Site, **options: object) -> None:
+        self.site = site
+        self.context: BrowserContext = browser.new_context(**({"viewport": DESK} | options))
+        self.outside: list[str] = []
+        self.complaints: list[str] = []
+        self.context.route("**/*", self._gate)
+        self.page: Page = self.context.new_page()
+        self.page.on("console", lambda message: self._hear(message.type, message.text))
+        self.page.on("pageerror", lambda error: self._hear("error", str(error)))
+
+    def _gate(self, route: Route) -> None:
+        address = route.request.url
+        if address.startswith((*self.site.roots.values(), "data:", "blob:")):
+            route.continue_()
+        else:
+            self.outside.append(address)
+            route.abort()
+
+    def _hear(self, kind: str, text: str) -> None:
+        if kind == "error":
+            self.complaints.append(text)
+
+    def open(self, name: str, scheme: str = "http") -> Page:
+        self.page.goto(self.site.address(name, scheme))
+        if self.page.locator(".gw-chart").count():
+            self.page.wait_for_function("document.documentElement.dataset.charts === 'drawn'", timeout=60_000)
+        if self.page.locator(".math").count():
+            self.page.wait_for_function("document.querySelector('mjx-container') !== null", timeout=30_000)
+            self.page.evaluate("MathJax.startup.promise")
+        return self.page
+
+    def shoot(self, name: str, kind: str) -> None:
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SHOTS / f"{name.rsplit('/', 1)[1]}-{kind}.png", full_page=True)
+
+    def __enter__(self) -> Visit:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.context.close()
+
+
+@every_scheme
+@every_page
+def test_a_page_needs_no_network_and_complains_of_nothing(
+    browser: Browser, site: Site, name: str, scheme: str
+) -> None:
+    with Visit(browser, site) as visit:
+        page = visit.open(name, scheme)
+        visit.shoot(name, "light")
+        for chart in page.locator(".gw-chart").all():
+            assert chart.locator("svg.marks [class*='mark-'] :is(path, text, rect, line)").count() > 3
+            assert not chart.locator("img").is_visible()
+            assert chart.locator(".gw-stage").get_attribute("aria-label")
+        formulas = page.locator(".math").count()
+        assert page.locator(".math mjx-container").count() >= formulas
+        assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
+        prose = page.evaluate(
+            "(() => { const a = document.querySelector('article').cloneNode(true);"
+            " a.querySelectorAll('pre, code, script, mjx-container').forEach(e => e.remove());"
+            " return a.textContent })()"
+        )
+        assert not [raw for raw in ("\\(", "\\)", "\\[", "$$", "\\frac", "{numref}", "{eq}") if raw in prose]
+        assert visit.outside == []
+        assert visit.complaints == []
+
+
+def _hover_points(page: Page, chart: int) -> list[tuple[float, float]]:
+    """Places of up to 60 marks of a chart, in pixels of the window: first symbols and bars, then lines."""
+    return page.evaluate(
+        """chart => {
+          const box = document.querySelectorAll('.gw-chart')[chart];
+          box.scrollIntoView({block: 'center', behavior: 'instant'});
+          const marks = [...box.querySelectorAll('svg.marks .role-mark path, svg.marks .role-mark text')];
+          const kind = mark => mark.closest("[class*='mark-']").className.baseVal;
+          const solid = mark => /mark-(symbol|rect|arc|bar)/.test(kind(mark));
+          const ordered = [...marks.filter(solid), ...marks.filter(m => !solid(m))];
+          const step = Math.max(1, Math.floor(ordered.length / 60));
+          return ordered.filter((_, i) => i % step === 0).map(mark => {
+            if (mark.getTotalLength && !solid(mark)) {
+              const inside = mark.getPointAtLength(mark.getTotalLength() * 0.4);
+              const at = inside.matrixTransform(mark.getScreenCTM());
+              return [at.x, at.y];
+            }
+            const r = mark.getBoundingClientRect();
+            return [r.x + r.width / 2, r.y + r.height / 2];
+          });
+        }""",
+        chart,
+    )
+
+
+@every_scheme
+@every_page
+def test_tooltips_answer_on_hover(browser: Browser, site: Site, name: str, scheme: str) -> None:
+    with Visit(browser, site) as visit:
+        page = visit.open(name, scheme)
+        specs = [json.loads(s) for s in page.locator("script.gw-spec").all_inner_texts()]
+        for number, spec in enumerate(specs):
+            if '"tooltip"' in json.dumps(spec):
+                assert _tooltip_shows(page, number), spec["usermeta"]["name"]
+        assert visit.complaints == []
+
+
+def _tooltip_shows(page: Page, chart: int) -> bool:
+    for x, y in _hover_points(page, chart):
+        page.mouse.move(x - 3, y - 3)
+        page.mouse.move(x, y)
+        tooltip = page.locator("#vg-tooltip-element.visible")
+        if tooltip.count() and tooltip.inner_text().strip():
+            page.mouse.move(1, 1)
+            return True
+    return False
+
+
+@every_page
+def test_sliders_move_what_the_chart_says(browser: Browser, site: Site, name: str) -> None:
+    with Visit(browser, site) as visit:
+        page = visit.open(name, "file")
+        for chart in page.locator(".gw-chart:has(form.vega-bindings input[type=range])").all():
+            drawn = chart.locator("svg.marks .role-mark")
+            texts = []
+            for slider in chart.locator("input[type=range]").all():
+                assert slider.get_attribute("aria-label")
+                before = drawn.evaluate_all("marks => marks.map(m => m.outerHTML).join()")
+                texts.append(_words(chart))
+                slider.focus()
+                for _ in range(6):
+                    page.keyboard.press("ArrowRight")
+                page.wait_for_timeout(200)
+                after = drawn.evaluate_all("marks => marks.map(m => m.outerHTML).join()")
+                if after == before:  # it stood at its end: go the other way
+                    page.keyboard.press("Home")
+                    page.wait_for_timeout(200)
+                    after = drawn.evaluate_all("marks => marks.map(m => m.outerHTML).join()")
+                assert after != before, slider.get_attribute("aria-label")
+            assert _words(chart) != texts[0]
+        assert visit.complaints == []
+
+
+def _words(chart: object) -> list[str]:
+    return chart.locator("svg.marks .role-mark text").all_text_contents()
+
+
+def test_a_book_has_an_explorer(browser: Browser, site: Site) -> None:
+    with Visit(browser, site) as visit:
+        sliders = [visit.open(name).locator("form.vega-bindings input[type=range]").count() for name in PAGES]
+    assert max(sliders) >= 2
+
+
+def test_a_layer_under_the_pointer_is_marked_in_both_panels(browser: Browser, site: Site) -> None:
+    with Visit(browser, site) as visit:
+        page = visit.open("book/intro")
+        x, y = _hover_points(page, 0)[0]
+        page.mouse.move(x - 2, y - 2)
+        page.mouse.move(x, y)
+        page.wait_for_timeout(200)
+        faint = page.locator("#fig-claim svg.marks .mark-symbol.role-mark").evaluate_all(
+            "groups => groups.map(g => g.querySelectorAll('[opacity=\"0.25\"]').length)"
+        )
+        assert sum(count > 0 for count in faint) >= 2
+
+
+@every_page
+def test_dark_mode_is_readable(browser: Browser, site: Site, name: str) -> None:
+    with Visit(browser, site, color_scheme="dark") as visit:
+        page = visit.open(name)
+        visit.shoot(name, "dark")
+        assert page.locator("html").get_attribute("data-theme") == "dark"
+        contrasts = page.evaluate(CONTRASTS)
+        faint = {what: ratio for what, ratio in contrasts.items() if ratio < 4.5}
+        assert contrasts and faint == {}
+        assert visit.complaints == []
+
+
+# The lowest contrast of each kind of text with what lies behind it (WCAG 2: 4.5 is enough for small text).
+CONTRASTS = """() => {
+  const parse = colour => (colour.match(/[\\d.]+/g) || []).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = element => {
+    for (let e = element; e; e = e.parentElement) {
+      const c = parse(getComputedStyle(e).backgroundColor);
+      if (c.length === 3 || c[3] > 0.99) return c;
+    }
+    return [255, 255, 255];
+  };
+  const kinds = {
+    'axis labels': 'svg.marks .role-axis-label text', 'axis titles': 'svg.marks .role-axis-title text',
+    'legend labels': 'svg.marks .role-legend-label text', 'chart titles': 'svg.marks .role-title-text text',
+    'captions': 'figcaption .caption-text', 'data links': '.gw-data', 'prose': 'article p',
+    'cost': '.gw-cost', 'sliders': '.vega-bind-name', 'tables': 'article td', 'code': 'article pre',
+  };
+  const found = {};
+  for (const [kind, selector] of Object.entries(kinds)) {
+    for (const element of document.querySelectorAll(selector)) {
+      const style = getComputedStyle(element);
+      const ink = light(parse(element.closest('svg') ? style.fill : style.color));
+      const paper = light(behind(element));
+      const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+      found[kind] = Math.min(found[kind] ?? 99, ratio);
+    }
+  }
+  return found;
+}"""
+
+
+def test_the_charts_follow_the_light_switch(browser: Browser, site: Site) -> None:
+    with Visit(browser, site, color_scheme="light") as visit:
+        page = visit.open("book/intro")
+        ink = "getComputedStyle(document.querySelector('svg.marks .role-axis-label text')).fill"
+        light = page.evaluate(ink)
+        button = page.locator("button.theme-switch-button:visible").first
+        for _ in range(3):
+            button.click()
+            if page.locator("html").get_attribute("data-theme") == "dark":
+                break
+        assert page.locator("html").get_attribute("data-theme") == "dark"
+        assert page.evaluate(ink) != light
+
+
+@every_page
+def test_a_phone_shows_everything(browser: Browser, site: Site, name: str) -> None:
+    with Visit(browser, site, viewport=PHONE, has_touch=True) as visit:
+        page = visit.open(name)
+        visit.shoot(name, "phone")
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        widths = page.evaluate(WIDTHS)
+        assert [(name, width, room) for name, width, room in widths if width > room + 1] == []
+        assert visit.outside == visit.complaints == []
+
+
+# Of each chart: its name, the width it drew at, the width it has.
+WIDTHS = """[...document.querySelectorAll('.gw-chart')].map(chart => [
+  chart.closest('figure').id,
+  chart.querySelector('svg.marks').getBoundingClientRect().width,
+  chart.clientWidth,
+])"""
+
+
+@every_page
+def test_without_javascript_the_pictures_show(browser: Browser, site: Site, name: str) -> None:
+    with Visit(browser, site, java_script_enabled=False) as visit:
+        visit.page.goto(site.address(name))
+        charts = visit.page.locator(".gw-chart")
+        for chart in charts.all():
+            picture = chart.locator("img")
+            picture.scroll_into_view_if_needed()
+            size = picture.bounding_box()
+            assert picture.is_visible() and size["width"] > 150 and size["height"] > 100
+            assert len(picture.get_attribute("alt")) > 20
+        assert visit.page.locator("article h1").is_visible()
+        assert visit.outside == []
+
+
+@every_page
+def test_download_links_give_the_tables(browser: Browser, site: Site, name: str) -> None:
+    with Visit(browser, site) as visit:
+        page = visit.open(name)
+        links = page.locator("a.download")
+        for address in links.evaluate_all("links => links.map(a => a.href)"):
+            answer = visit.context.request.get(address)
+            assert answer.ok and len(answer.body()) > 20, address
+        if links.count():
+            with page.expect_download() as download:
+                links.first.click()
+            assert download.value.suggested_filename.endswith((".csv", ".parquet"))
+
+
+def test_there_is_one_search_box(browser: Browser, site: Site) -> None:
+    with Visit(browser, site) as visit:
+        for name in PAGES:
+            page = visit.open(name)
+            assert page.locator("input[type=search]:visible, .search-button-field:visible").count() == 1
+
+
+@every_scheme
+def test_the_search_finds_a_chapter_with_no_network(browser: Browser, site: Site, scheme: str) -> None:
+    with Visit(browser, site) as visit:
+        visit.page.goto(f"{site.address('search', scheme)}?q=curvature")
+        visit.page.wait_for_selector("#search-results li a", timeout=20_000)
+        found = visit.page.locator("#search-results li a").all_inner_texts()
+        assert found
+        assert visit.outside == []
+
+
+def test_the_front_door_opens_the_book(browser: Browser, site: Site) -> None:
+    with Visit(browser, site) as visit:
+        visit.page.goto(f"{site.roots['file']}/index.html")
+        visit.page.wait_for_url("**/book/intro.html")
+        assert visit.page.locator("article h1").inner_text().startswith("The Geometric Wall")
