@@ -30,11 +30,11 @@ def same(a, b):
 
 @pytest.mark.parametrize("rule", [Rule("relu", l1=0.1), Rule("topk", k=2)], ids=lambda r: r.architecture)
 def test_spheres_are_tiled_and_half_spaces_cannot_tile_a_shell(rule):
-    members = grid([Sphere(6), Shell(6, 0.5)], [12, 128], [rule], [0])
+    members = grid([Sphere(6), Shell(6, 0.5)], [64, 256], [rule], [0])
     loss = train(members, Schedule(steps=600, batch=512)).table["loss"].tolist()
     sphere, shell = loss[0] / loss[1], loss[2] / loss[3]
-    assert sphere > 1.15
-    assert (shell < 1.08) if rule.architecture == "relu" else (shell > 1.4)
+    assert sphere > 1.1
+    assert (shell < 1.03) if rule.architecture == "relu" else (shell > 1.4)
 
 
 def test_a_signed_basis_reaches_its_analytic_level():
