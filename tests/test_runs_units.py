@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from geowall.paths import GeowallError
+from geowall.paths import ROOT, GeowallError
 from geowall.runs import fingerprint, session, store
 from geowall.runs.parameters import Parameter, ParameterError, parse
 from geowall.runs.progress import Progress
@@ -122,3 +122,12 @@ def test_json_is_the_same_bytes_for_the_same_contents(tmp_path: Path):
         store.write_json(tmp_path / name, content)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert json.loads((tmp_path / "a").read_text()) == {"x": 1, "y": 2}
+
+
+def test_a_missing_value_fails_its_claim_and_says_so(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("GEOWALL_RUN_FOLDER", str(tmp_path))
+    run = session.Run("01_capacity_allocation", ROOT / "notebooks" / "01_capacity_allocation.ipynb", {}, {})
+    with pytest.raises(session.ClaimError, match="nan where 0 to 1 was expected"):
+        run.expect("a mean of nothing", math.nan, 0, 1)
+    with pytest.raises(session.ClaimError, match="an invariant does not hold"):
+        run.expect("a sum", 3, 0, 1, invariant=True)

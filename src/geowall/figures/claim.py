@@ -25,8 +25,8 @@ K = 50  # active latents at which both panels are read
 def fig_claim(layers: pd.DataFrame, showcase: pd.DataFrame) -> alt.TopLevelMixin:
     """Draw error against latents at the showcase layers beside exponent against curvature at all layers.
 
-    ``layers`` has ``model, layer, kappa_ms, alpha_k50``; ``showcase`` has ``model, layer, k, width, nmse,
-    kept`` (the two published tables). Hovering a layer in one panel marks it in the other.
+    ``layers`` has ``model, layer, kappa_ms, alpha_k50, nmse_l0_50_width_hi`` and ``showcase`` has ``model,
+    layer, k, width, nmse, kept`` (the two published tables). A layer hovered in one panel is marked in both.
     """
     layers, curves = _layers(layers, showcase), _curves(showcase)
     hovers = [
@@ -58,6 +58,7 @@ def _layers(layers: pd.DataFrame, showcase: pd.DataFrame) -> pd.DataFrame:
     table = layers[["model", "layer", "kappa_ms", "alpha_k50"]].copy()
     table["where"] = _where(table)
     table["saved"] = 1 - 2 ** -table["alpha_k50"]
+    table["extrapolated"] = layers["nmse_l0_50_width_hi"].isna()  # no wide dictionary was measured at K
     table["drawn_left"] = table["where"].isin(_where(showcase))
     return table
 
@@ -121,7 +122,12 @@ def _claim(layers: pd.DataFrame, hovers: list[alt.Parameter]) -> alt.LayerChart:
     exponent = alt.Y("alpha_k50:Q", title="width exponent α").scale(domain=[0, 0.72], nice=False)
     strong = _at_hand(hovers)
     base = alt.Chart(layers).encode(x=curvature, y=exponent, color=_colour())
-    points = base.mark_circle(size=42).encode(opacity=strong, tooltip=tooltip).add_params(hovers[1])
+    points = base.mark_point(size=38, strokeWidth=1.6).encode(
+        opacity=strong,
+        tooltip=tooltip,
+        fill=alt.when("datum.extrapolated").then(alt.value("transparent")).otherwise(_colour()),
+    )
+    points = points.add_params(hovers[1])
     ringed = base.transform_filter("datum.drawn_left").mark_point(size=120, strokeWidth=1.5, filled=False)
     names = pd.DataFrame(
         {"model": list(SHORT), "text": [f"Gemma 2 {size}" for size in SHORT.values()], "height": [0.66, 0.61]}
@@ -136,7 +142,10 @@ def _claim(layers: pd.DataFrame, hovers: list[alt.Parameter]) -> alt.LayerChart:
 def _words(layers: pd.DataFrame, curves: pd.DataFrame) -> tuple[str, str]:
     """Caption and text description, every number computed."""
     r = np.corrcoef(np.log(layers["kappa_ms"]), layers["alpha_k50"])[0, 1]
-    steep, flat = layers.loc[layers["alpha_k50"].idxmax()], layers.loc[layers["alpha_k50"].idxmin()]
+    shown_r = f"{r:.2f}".replace("-", "−")
+    measured = layers[~layers["extrapolated"]]
+    steep = measured.loc[measured["alpha_k50"].idxmax()]
+    flat = measured.loc[measured["alpha_k50"].idxmin()]
     drop = {where: 1 - c["nmse"].iloc[-1] / c["nmse"].iloc[0] for where, c in curves.groupby("where")}
     caption = (
         f"The claim in one picture, from the published numbers of {len(layers)} layers of Gemma 2 at "
@@ -145,10 +154,11 @@ def _words(layers: pd.DataFrame, curves: pd.DataFrame) -> tuple[str, str]:
         f"dictionary; the widest removes between {min(drop.values()):.0%} and {max(drop.values()):.0%} "
         "of the error of the narrowest. "
         "*Right:* each layer's width exponent $\\alpha$ (error falls as $n^{-\\alpha}$ with $n$ latents) "
-        "against the curvature measured in its activations; rings mark the layers of the left panel. "
+        "against the curvature measured in its activations; rings mark the layers of the left panel, "
+        f"and the {layers['extrapolated'].sum()} open marks are extrapolated, not measured. "
         f"Doubling the dictionary saves {steep['saved']:.0%} of the error at {steep['where']} and "
         f"{flat['saved']:.0%} at {flat['where']}; the correlation of $\\alpha$ with the logarithm of "
-        f"curvature is {r:.2f}.".replace("-", "−")
+        f"curvature is {shown_r}."
     )
     description = (
         "Two panels. Left: reconstruction error against dictionary size on logarithmic axes for "

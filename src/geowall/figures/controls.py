@@ -16,7 +16,7 @@ import pandas as pd
 
 from geowall.figures import theme
 from geowall.figures.claim import declutter
-from geowall.figures.marks import colour, dots, hypothesis, key, named, short
+from geowall.figures.marks import colour, dots, hypothesis, key, named, reach, short
 
 NULL_LABELS = {
     "permutation": "layers in random order",
@@ -141,7 +141,7 @@ def fig_influence(influence: pd.DataFrame, features: str = "kappa_ms", first: in
         ("variance_share", "Share of the exponent's variance", "%"),
         ("cooks_distance", "Pull on the fit (Cook's distance)", "~g"),
     ]:
-        top = 0.6 if column == "variance_share" else max(8, shown[column].max())
+        top = reach(shown[column], 0, 0.6)[1] if column == "variance_share" else max(8, shown[column].max())
         y = alt.Y(f"{column}:Q", title=None).axis(format=form, tickCount=5).scale(domain=[0, top], nice=False)
         x = alt.X("layer:O", title="layer").axis(labelAngle=0)
         base = alt.Chart(shown).encode(x=x, y=y, xOffset="name:N", color=colour(table), tooltip=tooltip)
@@ -411,7 +411,9 @@ def fig_false_alarms(rates: pd.DataFrame) -> alt.TopLevelMixin:
     for i, series in enumerate(dict.fromkeys(table["series"])):
         axis = alt.Axis(labels=i == 0, ticks=False, domain=False, labelLimit=180, labelPadding=6)
         y = alt.Y("row:N", sort=order, title=None, axis=axis).scale(domain=order)
-        x = alt.X("false_alarm_rate:Q", title="false alarms").scale(domain=[0, 0.65], nice=False)
+        x = alt.X("false_alarm_rate:Q", title="false alarms").scale(
+            domain=reach(table["false_alarm_rate"], 0, 0.65), nice=False
+        )
         x = x.axis(values=[0, 0.2, 0.4, 0.6], format=".0%")
         tooltip = ["layers:N", "row:N", alt.Tooltip("false_alarm_rate:Q", format=".1%"), "n_series:Q"]
         points = alt.Chart(table[table["series"] == series]).mark_circle(size=75, opacity=0.9)
@@ -459,17 +461,18 @@ def fig_clipping(sweep: pd.DataFrame) -> alt.TopLevelMixin:
     x = x.scale(domain=[0, table["clip_percentile"].max() * 1.3], nice=False).axis(
         values=sorted(set(table["clip_percentile"])), format="~g", grid=False
     )
-    y = alt.Y("loo_r2:Q", title="leave-one-out R²").scale(domain=[0.7, 1], nice=False)
+    y = alt.Y("loo_r2:Q", title="leave-one-out R²")
+    y = y.scale(domain=reach(table["loo_r2"], 0.7, 1), nice=False)
     dash = alt.StrokeDash("features:N", legend=None).scale(
         domain=["kappa_ms", "depth"], range=[[1, 0], [5, 4]]
     )
     base = alt.Chart(table).encode(x=x, y=y, color=colour(table), detail="features:N")
-    points = base.mark_circle(size=36, opacity=1)
+    points = base.mark_circle(size=36, opacity=1, clip=True)
     points = points.encode(
         tooltip=["name:N", "hypothesis:N", "clip_percentile:Q", alt.Tooltip("loo_r2:Q", format=".3f")]
     )
     ends = table[table["clip_percentile"] == table["clip_percentile"].max()].copy()
-    ends["height"] = declutter(ends["loo_r2"], gap=0.018)
+    ends["height"] = declutter(ends["loo_r2"].clip(-0.45), gap=0.018)
     ends["label"] = ends["name"] + " " + ends["hypothesis"]
     labels = (
         alt.Chart(ends)
@@ -477,9 +480,9 @@ def fig_clipping(sweep: pd.DataFrame) -> alt.TopLevelMixin:
         .encode(x=x, y=alt.Y("height:Q"), text="label:N", color=colour(table))
     )
     paper = alt.Chart(pd.DataFrame({"at": [1]})).mark_rule(strokeDash=[3, 3], opacity=0.6).encode(x="at:Q")
-    chart = (paper + base.mark_line(strokeWidth=2).encode(strokeDash=dash) + points + labels).properties(
-        width=500, height=230
-    )
+    chart = (
+        paper + base.mark_line(strokeWidth=2, clip=True).encode(strokeDash=dash) + points + labels
+    ).properties(width=500, height=230)
     best = table[table["features"] == "kappa_ms"].sort_values("loo_r2").groupby("name", sort=False).tail(1)
     words = " and ".join(
         f"{r.clip_percentile:g} % ({r.name_})" for r in best.rename(columns={"name": "name_"}).itertuples()
@@ -562,10 +565,10 @@ def _transfer_panel(table: pd.DataFrame, order: Sequence[str], title: str, first
         .mark_text(text="◂", fontSize=13, dx=-4, color=theme.GREEN)
         .encode(x="floor:Q")
     )
-    filled = strict.mark_circle(color=theme.GREEN, size=60, opacity=1).encode(x=x)
+    filled = strict.mark_circle(color=theme.GREEN, size=60, opacity=1, clip=True).encode(x=x)
     hollow = (
         base.transform_filter("datum.clip == 'own'")
-        .mark_point(color=theme.PURPLE, size=110, strokeWidth=1.8, opacity=1)
+        .mark_point(color=theme.PURPLE, size=110, strokeWidth=1.8, opacity=1, clip=True)
         .encode(x=x)
     )
     return (bar + cut + filled + hollow).properties(width=205, height=27 * len(order), title=title)
@@ -591,7 +594,11 @@ def fig_metrics(metrics: pd.DataFrame) -> alt.TopLevelMixin:
     for i, (model, rows) in enumerate(table.groupby("model", sort=False)):
         axis = alt.Axis(labels=i == 0, ticks=False, domain=False, labelPadding=6, labelLimit=150)
         y = alt.Y("row:N", sort=order, title=None, axis=axis).scale(domain=order, paddingInner=0.3)
-        x = alt.X("loo_r2:Q", title="leave-one-out R²").scale(domain=[0.5, 1], nice=False).axis(tickCount=5)
+        x = (
+            alt.X("loo_r2:Q", title="leave-one-out R²")
+            .scale(domain=reach(table["loo_r2"], 0.5, 1), nice=False)
+            .axis(tickCount=5)
+        )
         tooltip = [
             "row:N",
             "hypothesis:N",
@@ -600,7 +607,9 @@ def fig_metrics(metrics: pd.DataFrame) -> alt.TopLevelMixin:
             "n_layers:Q",
         ]
         points = (
-            alt.Chart(rows).mark_circle(size=80, opacity=0.9).encode(x=x, y=y, color=shade, tooltip=tooltip)
+            alt.Chart(rows)
+            .mark_circle(size=80, opacity=0.9, clip=True)
+            .encode(x=x, y=y, color=shade, tooltip=tooltip)
         )
         points = points.encode(yOffset=alt.YOffset("hypothesis:N").scale(domain=kinds, paddingOuter=0.4))
         panels.append(points.properties(width=205, height=42 * len(order), title=short(model)))

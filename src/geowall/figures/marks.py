@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import altair as alt
@@ -63,6 +64,31 @@ def decided(table: pd.DataFrame, by: str = "model") -> str:
     if len(clear) == len(table):
         return "all intervals are clear of zero"
     return f"the interval is clear of zero at {' and '.join(short(model) for model in clear[by])} only"
+
+
+def reach(values: pd.Series, low: float, high: float, least: float = -0.5) -> list[float]:
+    """Return the axis from ``low`` to ``high``, longer where ``values`` need it, but not below ``least``.
+
+    >>> reach(pd.Series([0.42, 0.9]), 0.5, 1.0)
+    [0.4, 1.0]
+    """
+    down, up = math.floor(values.min() * 20) / 20, math.ceil(values.max() * 20) / 20
+    return [max(least, min(low, down)), max(high, up)]
+
+
+def log_ticks(values: pd.Series) -> list[float]:
+    """Return round numbers within the range of ``values``, few enough to label a short logarithmic axis.
+
+    >>> log_ticks(pd.Series([0.0026, 0.23])), log_ticks(pd.Series([0.29, 0.73]))
+    ([0.003, 0.01, 0.03, 0.1], [0.3, 0.4, 0.5, 0.6, 0.7])
+    """
+    decades = range(math.floor(math.log10(values.min())), math.ceil(math.log10(values.max())) + 1)
+    for mantissas in ([1, 3], [1, 2, 3, 5], [1, 1.5, 2, 2.5], [1, 2, 3, 4, 5, 6, 7, 8, 9]):
+        ticks = [float(f"{m}e{d}") for d in decades for m in mantissas]
+        ticks = [tick for tick in ticks if values.min() <= tick <= values.max()]
+        if len(ticks) >= 4:
+            break
+    return ticks
 
 
 def shades(table: pd.DataFrame) -> alt.Scale:

@@ -16,15 +16,8 @@ import pandas as pd
 
 from geowall.figures import theme
 from geowall.figures.claim import declutter
-from geowall.figures.marks import WORDS, colour, hypothesis, key, named, short
+from geowall.figures.marks import WORDS, colour, hypothesis, key, log_ticks, named, reach, short
 from geowall.laws.printed import VERDICTS
-
-LOG_TICKS = {
-    "d_int": [10, 15, 20, 25],
-    "kappa_ms": [0.003, 0.01, 0.03, 0.1, 0.2],
-    "kappa_tv": [0.3, 0.4, 0.5, 0.6, 0.7],
-    "nu": [1, 2, 3, 4, 5],
-}
 
 
 def _hovers(*names: str) -> list[alt.Parameter]:
@@ -56,7 +49,7 @@ def _tooltip(*columns: str) -> list[alt.Tooltip]:
 
 
 def _marks(
-    base: alt.Chart, strong: alt.Condition, hover: alt.Parameter | None, *summaries: str, size: int = 40
+    base: alt.Chart, strong: alt.Condition, hover: alt.Parameter | None, *summaries: str, size: int = 28
 ) -> alt.Chart:
     """Filled dots for measured exponents, open ones for extrapolated exponents."""
     fill = alt.condition(
@@ -73,10 +66,12 @@ def fig_layers(layers: pd.DataFrame, target: str) -> alt.TopLevelMixin:
     table = _prepared(layers, target)
     hovers = _hovers("scatter_hover", "profile_hover")
     strong = _strength(hovers)
-    exponent = alt.Y("exponent:Q", title="width exponent α").scale(domain=[0, 0.72], nice=False)
+    exponent = alt.Y("exponent:Q", title="width exponent α").scale(
+        domain=reach(table["exponent"], 0, 0.72), nice=False
+    )
     curvature = alt.X("kappa_ms:Q", title="curvature κ_ms")
-    curvature = curvature.scale(type="log", domain=[0.002, 0.3], nice=False)
-    curvature = curvature.axis(values=LOG_TICKS["kappa_ms"], format="~g", grid=False)
+    curvature = curvature.scale(type="log", nice=False, padding=12)
+    curvature = curvature.axis(values=log_ticks(table["kappa_ms"]), format="~g", grid=False)
     base = alt.Chart(table).encode(color=colour(table))
     scatter = _marks(base.encode(x=curvature, y=exponent), strong, hovers[0], "kappa_ms") + key(
         table, 205, 14, align="right"
@@ -88,8 +83,8 @@ def fig_layers(layers: pd.DataFrame, target: str) -> alt.TopLevelMixin:
         base.encode(x=depth, y=exponent), strong, hovers[1], *WORDS
     )
     top = alt.hconcat(
-        scatter.properties(width=220, height=220, title="Exponent against curvature"),
-        profile.properties(width=280, height=220, title="Exponent by depth"),
+        scatter.properties(width=212, height=220, title="Exponent against curvature"),
+        profile.properties(width=272, height=220, title="Exponent by depth"),
         spacing=20,
     )
     small = [_small_profile(base, line, depth, column, title, strong) for column, title in WORDS.items()]
@@ -103,8 +98,8 @@ def _small_profile(
     base: alt.Chart, line: alt.Chart, depth: alt.X, column: str, title: str, strong: alt.Condition
 ) -> alt.LayerChart:
     y = alt.Y(f"{column}:Q", title=None).scale(zero=False).axis(tickCount=4)
-    panel = line.encode(x=depth, y=y) + _marks(base.encode(x=depth, y=y), strong, None, column, size=18)
-    return panel.properties(width=255, height=105, title=title)
+    panel = line.encode(x=depth, y=y) + _marks(base.encode(x=depth, y=y), strong, None, column, size=14)
+    return panel.properties(width=243, height=105, title=title)
 
 
 def _layers_words(table: pd.DataFrame) -> dict[str, str]:
@@ -143,10 +138,10 @@ def fig_fits(layers: pd.DataFrame, influence: pd.DataFrame, target: str) -> alt.
         both = table[kept].merge(fits[["model", "layer", "fitted"]], on=["model", "layer"])
         r2 = {m: 1 - _ratio(fits[fits["model"] == m]) for m in dict.fromkeys(fits["model"])}
         x = alt.X(f"{column}:Q", title=title).scale(type="log", nice=False, padding=12)
-        x = x.axis(values=LOG_TICKS[column], format="~g", grid=False)
+        x = x.axis(values=log_ticks(both[column]), format="~g", grid=False)
         y = alt.Y("exponent:Q", title="exponent α" if i % 2 == 0 else None)
         base = alt.Chart(both).encode(x=x, color=colour(table))
-        y = y.scale(domain=[0, 0.72], nice=False)
+        y = y.scale(domain=reach(table["exponent"], 0, 0.72), nice=False)
         law = alt.Chart(_law(both, column)).mark_line(strokeWidth=1.6, opacity=0.7)
         law = law.encode(x=x, y=alt.Y("fitted:Q"), color=colour(table))
         labels = pd.DataFrame(
@@ -157,7 +152,7 @@ def fig_fits(layers: pd.DataFrame, influence: pd.DataFrame, target: str) -> alt.
         words = words.encode(x=alt.value(248), y=alt.Y("top:Q", scale=None, axis=None), text="text:N")
         panel = (
             law
-            + _marks(base.encode(y=y), strong, hovers[i], column, size=32)
+            + _marks(base.encode(y=y), strong, hovers[i], column, size=24)
             + words.encode(color=colour(table))
         )
         panels.append(panel.properties(width=250, height=170))
@@ -404,12 +399,12 @@ def _hierarchy_panel(table: pd.DataFrame, order: Sequence[str], first: bool) -> 
     base = alt.Chart(table).encode(y=y, yOffset=offset, color=colour(table), tooltip=tooltip)
     x = (
         alt.X("r2:Q", title="R²")
-        .scale(domain=[0, 1], nice=False)
+        .scale(domain=reach(table["loo_r2"], 0, 1), nice=False)
         .axis(values=[0, 0.25, 0.5, 0.75, 1], format="~g")
     )
-    bar = base.mark_rule(strokeWidth=2.5, opacity=0.45).encode(x=x, x2="loo_r2:Q")
+    bar = base.mark_rule(strokeWidth=2.5, opacity=0.45, clip=True).encode(x=x, x2="loo_r2:Q")
     filled = base.mark_circle(size=55, opacity=1).encode(x=x)
-    hollow = base.mark_point(size=45, strokeWidth=1.8, opacity=1).encode(x="loo_r2:Q")
+    hollow = base.mark_point(size=45, strokeWidth=1.8, opacity=1, clip=True).encode(x="loo_r2:Q")
     panel = bar + hollow + filled
     return panel + key(table, 5, 12) if first else panel
 
@@ -422,7 +417,7 @@ def fig_sparsity(sweep: pd.DataFrame, printed: pd.DataFrame) -> alt.TopLevelMixi
     rings = named(rings.assign(k=rings["target"].str.removeprefix("alpha_k").astype(int)))
     x = alt.X("k:Q", title="active latents k at which the exponent is read")
     x = x.scale(type="log", domain=[14.5, 118], nice=False).axis(values=sorted(set(table["k"])), grid=False)
-    y = alt.Y("loo_r2:Q", title="leave-one-out R²").scale(domain=[0.82, 1.0], nice=False)
+    y = alt.Y("loo_r2:Q", title="leave-one-out R²").scale(domain=reach(table["loo_r2"], 0.82, 1), nice=False)
     dash = alt.StrokeDash("features:N", legend=None).scale(
         domain=["kappa_ms", "depth"], range=[[1, 0], [5, 4]]
     )

@@ -28,13 +28,14 @@ def _theme() -> alt.theme.ThemeConfig:
     # Ink is `currentColor`: the page's own text colour, so a chart follows the light/dark switch by itself.
     faint = {"domainColor": "currentColor", "tickColor": "currentColor", "gridColor": "#80808033"}
     ink = {"labelColor": "currentColor", "titleColor": "currentColor"}
+    below = {"orient": "bottom", "labelLimit": 260, "labelFontSize": 12, "titleFontSize": 12}
     return {
         "config": {
             "background": "transparent",
             "font": FONT,
             "view": {"stroke": None, "continuousWidth": 480, "continuousHeight": 280},
             "axis": {**faint, **ink, "labelFontSize": 12, "titleFontSize": 13, "titleFontWeight": "normal"},
-            "legend": {**ink, "labelFontSize": 12, "titleFontSize": 12, "orient": "bottom", "labelLimit": 260},
+            "legend": {**ink, **below},
             "header": {**ink, "labelFontSize": 12, "titleFontSize": 12},
             "title": {"color": "currentColor", "fontSize": 13, "anchor": "start", "fontWeight": 600},
             "text": {"color": "currentColor", "fontSize": 12},

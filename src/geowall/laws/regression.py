@@ -23,6 +23,7 @@ from jaxtyping import Float
 
 from geowall.laws import bootstrap, nulls, ols
 from geowall.laws import features as feats
+from geowall.paths import GeowallError
 
 # H0, H1 (four variants), H2 and H_full of the paper; then what a function of depth alone does.
 HIERARCHY = ("none", *feats.GEOMETRY, "low_rho", feats.FULL)
@@ -46,6 +47,22 @@ def resolve(
     """Replace ``low_rho`` by the pair that it stands for in one model's layers, without repeats."""
     named = [low_rho_pair(layers, clip_percentiles) if name == "low_rho" else name for name in hypotheses]
     return list(dict.fromkeys(named))
+
+
+def cuts(drop_first_layers: int, without_first: Sequence[int]) -> list[int]:
+    """Return how many first layers each look at a claim leaves out: those dropped for good, then more.
+
+    >>> cuts(2, [10, 4])
+    [2, 6, 12]
+    """
+    further = sorted({int(q) for q in without_first if q > 0})
+    if not further:
+        raise GeowallError(
+            "there is no second look at the claims",
+            "without_first is empty",
+            "name a number of layers, as in [4, 10]",
+        )
+    return [drop_first_layers, *(drop_first_layers + q for q in further)]
 
 
 def stage2(

@@ -13,7 +13,7 @@ import pandas as pd
 from geowall.paths import GeowallError
 
 
-def where(table: pd.DataFrame, **conditions: object) -> pd.DataFrame:
+def where(table: pd.DataFrame, /, **conditions: object) -> pd.DataFrame:
     """Return the rows whose columns equal all ``conditions``; a list stands for any of its members."""
     kept = pd.Series(True, index=table.index)
     for column, value in conditions.items():
@@ -21,7 +21,7 @@ def where(table: pd.DataFrame, **conditions: object) -> pd.DataFrame:
     return table[kept]
 
 
-def pick(table: pd.DataFrame, column: str, **conditions: object) -> float:
+def pick(table: pd.DataFrame, column: str, /, **conditions: object) -> float:
     """Return ``column`` of the one row whose other columns equal ``conditions``.
 
     Raises :class:`~geowall.paths.GeowallError` unless there is exactly one such row.
@@ -34,7 +34,7 @@ def pick(table: pd.DataFrame, column: str, **conditions: object) -> float:
     return value.item() if hasattr(value, "item") else value
 
 
-def each(table: pd.DataFrame, column: str, by: str = "model", **conditions: object) -> dict[str, float]:
+def each(table: pd.DataFrame, column: str, /, by: str = "model", **conditions: object) -> dict[str, float]:
     """Return ``column`` of the one row for each value of ``by``, in order of appearance."""
     rows = where(table, **conditions)
     return {value: pick(rows, column, **{by: value}) for value in dict.fromkeys(rows[by])}

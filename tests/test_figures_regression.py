@@ -1,0 +1,161 @@
+"""The figures of chapter 08: each draws from its table, fits its column and says its numbers."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from geowall.figures import controls, marks, renderer, theme
+from geowall.figures import regression as figures
+from geowall.laws import baselines, bootstrap, leverage, nulls, printed, published, regression, verdict
+from geowall.laws.features import FULL, GEOMETRY
+
+TARGET = "alpha_k50"
+MANY = {"n_bootstrap": 40}
+
+
+@pytest.fixture(scope="module")
+def layers():
+    return published.per_layer(published.read(published.LAYERS), k=50)
+
+
+@pytest.fixture(scope="module")
+def numbers(layers):
+    return printed.printed_against_recomputed(
+        layers, published.read(published.TABLES), published.read(published.TEXT)
+    )
+
+
+def charts(layers, numbers):
+    """Yield every figure of the chapter, drawn from ``layers``."""
+    shown = ["kappa_ms", FULL, "depth"]
+    stage2 = regression.stage2(
+        layers, ["alpha_k50", "beta_n", "gamma"], [*regression.HIERARCHY, "depth"], [0, 1, 2], 20
+    )
+    influence = leverage.layer_influence(layers, TARGET, list(GEOMETRY))
+    intervals = bootstrap.intervals(layers, TARGET, shown, [0, 2], **MANY)
+    gaps = bootstrap.gaps(layers, TARGET, [["kappa_ms", "depth"], ["depth+d_int", "depth"]], [0, 2], **MANY)
+    partials = baselines.partial_correlations(layers, TARGET, dropped=[0, 2], **MANY)
+    tests = nulls.null_tests(layers, TARGET, ["kappa_ms"], 99)
+    transfer = regression.transfer(layers, TARGET, ["kappa_ms", "depth_relative"], [0, 2], **MANY)
+    transfer_gaps = regression.transfer_gaps(layers, TARGET, [["kappa_ms", "depth_relative"]], **MANY)
+    sweep = printed.sparsity_sweep(layers, [25, 50, 75], ["kappa_ms", "depth"])
+    yield figures.fig_layers(layers, TARGET)
+    yield figures.fig_fits(layers, influence, TARGET)
+    yield figures.fig_correlations(numbers)
+    yield figures.fig_printed(numbers)
+    yield figures.fig_hierarchy(stage2)
+    yield figures.fig_sparsity(sweep, numbers)
+    yield controls.fig_forest(intervals)
+    yield controls.fig_dropped(stage2, TARGET, shown)
+    yield controls.fig_influence(influence)
+    yield controls.fig_slopes(regression.slopes(layers, TARGET, dropped=[0, 1, 2], **MANY))
+    yield controls.fig_partial(partials)
+    yield controls.fig_gaps(gaps)
+    yield controls.fig_beside_depth(gaps[gaps["features"] == "depth+d_int"])
+    yield controls.fig_nulls(nulls.null_histogram(layers, TARGET, ["kappa_ms"], 99), tests)
+    yield controls.fig_false_alarms(nulls.false_alarms([26, 42], 20, 19))
+    yield controls.fig_clipping(regression.clip_sweep(layers, TARGET, ["kappa_ms", "depth"], [0, 1]))
+    yield controls.fig_transfer(transfer)
+    yield controls.fig_metrics(baselines.error_metrics(layers, shown))
+    yield controls.fig_verdict(verdict.verdicts(intervals, gaps, partials, tests, transfer, transfer_gaps))
+
+
+@pytest.fixture(scope="module")
+def drawn(layers, numbers):
+    return {chart.to_dict()["usermeta"]["name"]: chart for chart in charts(layers, numbers)}
+
+
+def test_every_figure_is_named_once_described_and_fits_the_column(drawn):
+    assert len(drawn) == 19
+    for chart in drawn.values():
+        spec = chart.to_dict()
+        meta = spec["usermeta"]
+        assert meta["name"].startswith("fig-")
+        assert len(meta["caption"]) > 60
+        assert len(meta["alt"]) > 60
+        assert meta["alt"] == spec["description"]
+        bundle, _ = renderer.bundle(chart, [])  # raises if the chart is too wide or has too many rows
+        assert len(bundle["image/png"]) > 1000
+
+
+def test_no_figure_prints_a_missing_number(drawn):
+    for chart in drawn.values():
+        meta = chart.to_dict()["usermeta"]
+        assert "nan" not in f"{meta['caption']} {meta['alt']}".lower().split()
+
+
+def test_other_models_and_other_ranges_draw_too(layers, numbers):
+    made_up = layers.assign(
+        source="lab",
+        model=layers["model"].map({"gemma-2-2b": "lab-small", "gemma-2-9b": "lab-large"}),
+        kappa_ms=layers["kappa_ms"] * 3e-3,
+        alpha_k50=layers["alpha_k50"] * 2,
+    )
+    for chart in (
+        figures.fig_layers(made_up, TARGET),
+        figures.fig_fits(made_up, leverage.layer_influence(made_up, TARGET, list(GEOMETRY)), TARGET),
+        controls.fig_influence(leverage.layer_influence(made_up, TARGET, ["kappa_ms"])),
+        controls.fig_transfer(regression.transfer(made_up, TARGET, ["kappa_ms"], **MANY)),
+    ):
+        text = json.dumps(chart.to_dict())
+        assert "lab-large" in text
+        renderer.bundle(chart, [])
+
+
+def test_extrapolated_layers_are_drawn_open(drawn):
+    text = json.dumps(drawn["fig-layers"].to_dict())
+    assert "datum.alpha_extrapolated" in text
+    assert "2 open marks" in drawn["fig-layers"].to_dict()["usermeta"]["caption"]
+
+
+def test_the_one_cell_that_needs_explaining_is_named(drawn):
+    caption = drawn["fig-printed"].to_dict()["usermeta"]["caption"]
+    assert "321 do, 1 does within the error" in caption
+    assert "Table 4, d_int+nu, R² of gamma comes out at 0.68248 where 0.683 is printed" in caption
+
+
+def test_panels_of_the_layers_answer_to_each_other(drawn):
+    spec = drawn["fig-layers"].to_dict()
+    assert {param["name"] for param in spec["params"]} == {"scatter_hover", "profile_hover"}
+    text = json.dumps(spec)
+    assert text.count('"and": [{"param": "scatter_hover"}, {"param": "profile_hover"}]') >= 6
+
+
+def test_dots_cut_what_runs_off_and_say_so():
+    table = pd.DataFrame({"model": ["a", "b", "c"], "low": [-3.0, 0.1, 0.2], "high": [0.5, 0.9, 4.0]})
+    cut = marks.within(table, -0.5, 1.0, ["low", "high"])
+    assert cut["arrow"].tolist() == ["◂", "", "▸"]
+    assert cut["edge"].tolist() == [-0.5, 0.9, 1.0]
+    assert cut["low_drawn"].tolist() == [-0.5, 0.1, 0.2]
+    assert cut["high_drawn"].tolist() == [0.5, 0.9, 1.0]
+
+
+def test_law_corners_lie_on_the_clipped_law(layers):
+    influence = leverage.layer_influence(layers, TARGET, ["kappa_ms"])
+    both = layers.merge(influence[["model", "layer", "fitted"]], on=["model", "layer"])
+    law = figures._law(both, "kappa_ms")
+    for model, corners in law.groupby("model"):
+        own = layers.loc[layers["model"] == model, "kappa_ms"]
+        low, high = np.percentile(own, [1, 99])
+        np.testing.assert_allclose(corners["kappa_ms"], [own.min(), low, high, own.max()], rtol=1e-6)
+
+
+def test_models_without_a_colour_of_their_own_get_different_ones():
+    scale = marks.shades(pd.DataFrame({"model": ["gemma-2-9b", "lab-small", "lab-large"]}))
+    assert scale["domain"] == ["9B", "lab-small", "lab-large"]
+    assert scale["range"][0] == theme.MODEL_COLOURS["gemma-2-9b"]
+    assert len(set(scale["range"])) == 3
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        ([0.1, 0.2], [0.3, 0.4], "all intervals are clear of zero"),
+        ([-0.1, -0.2], [0.3, 0.4], "no interval is clear of zero"),
+        ([-0.1, 0.2], [0.3, 0.4], "the interval is clear of zero at 9B only"),
+    ],
+)
+def test_words_for_intervals(low, high, said):
+    assert marks.decided(pd.DataFrame({"model": list(published.MODELS), "low": low, "high": high})) == said
