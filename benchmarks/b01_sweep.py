@@ -28,6 +28,7 @@ from geowall.sae.start import start
 
 D_MODELS, N_LATENTS, PENALTIES, SEEDS = (3, 8, 16), (8, 64, 512, 2048), (0.03, 0.1), (0, 1)
 BATCH, STEPS, GATE = 1024, 10, 200
+RATE = 1e-3  # at 3e-3 the widest runs are chaotic, and no two orders of summation stay together
 MUST = {"sae_lens": 3.0, "eager": 1.9}  # geometric mean over the grid
 GOAL = {"sae_lens": 8.0, "eager": 4.0}
 OTHERS = (Rule("jumprelu", l0=0.03), Rule("topk", k=4), Rule("batchtopk", k=4))
@@ -49,7 +50,7 @@ class Task:
         count = self.steps * BATCH
         self.x = Sphere(self.d_model).sample(count, self.seed).view(self.steps, BATCH, self.d_model)
         self.params = start(self.n_latents, self.d_model, self.rule, self.seed)
-        self.lr = Schedule(steps=GATE).rates()[: self.steps].contiguous()
+        self.lr = Schedule(steps=GATE, lr=RATE).rates()[: self.steps].contiguous()
 
 
 def ours(task: Task) -> Step:
