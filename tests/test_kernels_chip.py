@@ -39,6 +39,14 @@ for n, d, rule in ((1, 3, Rule("relu")), (24, 5, Rule("relu")), (48, 2, Rule("ju
 x[1, 1, 0, 0] = torch.inf
 taken = chip_sae.steps(loaded, x, lr, 3, rule, n, l1, l0)[0]
 assert taken.tolist() == [3, 1] and bool(loaded.isfinite().all())
+
+from geowall import sae
+from geowall.manifolds import Sphere
+
+members = sae.grid([Sphere(3)], [8], [sae.Rule("relu", l1=l1) for l1 in (0.05, 0.1)], [0, 1])
+schedule = sae.Schedule(steps=8, batch=32, every=4)
+losses = [sae.train(members, schedule, path=path).table["loss"] for path in ("chip", "slow")]
+assert abs(losses[0] - losses[1]).max() < 1e-4, losses
 print("equal")
 """
 

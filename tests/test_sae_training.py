@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from geowall import sae
-from geowall.kernels import small_sae
 from geowall.manifolds import Shell, Sphere
 from geowall.paths import GeowallError
 from geowall.sae import Rule, Schedule, grid, train
@@ -148,14 +147,14 @@ def test_divergence_stops_a_member_and_not_the_sweep(rule):
     assert trained.table["mse"].notna().all()
 
 
-def test_the_dense_path_trains_to_the_same_place(monkeypatch):
+def test_every_path_trains_to_the_same_place():
     members = grid(
-        [Sphere(4)], [12], [Rule("relu", l1=0.1), Rule("jumprelu", l0=0.05), Rule("topk", k=2)], [0]
+        [Sphere(4)], [12], [Rule("relu", l1=0.1), Rule("jumprelu", l0=0.05), Rule("topk", k=2)], [0, 1]
     )
     fast = train(members, SHORT)
-    monkeypatch.setattr(small_sae, "available", lambda *a, **k: False)
-    dense = train(members, SHORT)
-    assert dense.table["loss"].tolist() == pytest.approx(fast.table["loss"].tolist(), rel=2e-2)
+    for path in ("small", "dense", "slow"):
+        other = train(members, SHORT, path=path)
+        assert other.table["loss"].tolist() == pytest.approx(fast.table["loss"].tolist(), rel=2e-2)
     low = train(members, SHORT, dtype=torch.bfloat16)
     assert low.table["loss"].tolist() == pytest.approx(fast.table["loss"].tolist(), rel=5e-2)
 

@@ -38,10 +38,10 @@ def features(sae: Sae, mixture: Mixture, n_tokens: int = 65_536, seed: int = 0) 
     """A row for each feature, manifolds first.
 
     Columns: ``feature``, ``kind`` (``manifold`` or ``discrete``), ``p`` (how often it was active),
-    ``n_latents`` (live latents that belong to it), ``specificity`` (mean share of their decoder rows in its subspace),
-    ``cosine`` and ``f1`` (of the latent that fires with it best), ``discovered`` (a manifold: has a latent),
-    ``mse`` (mean squared error in its subspace, over all tokens; the rows add up to the whole where subspaces
-    are orthogonal).
+    ``n_latents`` (live latents that belong to it), ``specificity`` (mean share of their decoder rows in its
+    subspace), ``cosine`` and ``f1`` (of the latent that fires with it best), ``discovered`` (a manifold: has
+    a latent), ``mse`` (mean squared error in its subspace, over all tokens; the rows add up to the whole
+    where subspaces are orthogonal).
     """
     fired, active, together, error = _statistics(sae, mixture, n_tokens, seed)
     share, live = shares(sae, mixture), fired > 0

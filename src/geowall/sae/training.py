@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -85,6 +86,7 @@ def train(
     threads: int = 1,
     starts: Mapping[int, Float[Tensor, " parameter"]] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    path: str = "auto",
 ) -> Trained:
     """Train every member.
 
@@ -97,12 +99,15 @@ def train(
         threads: members trained at once on a CPU; results do not depend on it.
         starts: parameter vectors to start members from, by index (see :mod:`geowall.sae.start`).
         on_progress: called after every block of steps.
+        path: ``auto``, or the trainer to use where it can: ``small`` (compiled, CPU), ``dense`` (torch),
+            ``chip`` (a GPU's registers) or ``slow`` (autograd). Matching pursuit and the auxiliary loss are
+            always ``slow``.
 
     Raises:
         GeowallError: if ``folder`` holds the checkpoints of another sweep.
     """
     schedule, members = schedule or Schedule(), list(members)
-    sweep = _Sweep(members, schedule, device, dtype, starts or {}, on_progress, time.monotonic())
+    sweep = _Sweep(members, schedule, device, dtype, starts or {}, on_progress, path, time.monotonic())
     journal = Journal(folder, f"{members!r} {schedule!r} {dtype!r}")
     done: dict[int, Trainee] = {}
     with ThreadPoolExecutor(max(1, threads)) as pool:
@@ -125,6 +130,7 @@ class _Sweep:
     dtype: torch.dtype
     starts: Mapping[int, Tensor]
     on_progress: Callable[[Progress], None] | None
+    path: str
     began: float
     done: float = 0.0  # work, in latents x dimensions x steps
     fresh: float = 0.0  # of it, done by this process
@@ -187,11 +193,13 @@ def _enrol(sweep: _Sweep, index: int) -> Trainee:
 
 
 def _buckets(group: list[Trainee], sweep: _Sweep) -> list[list[Trainee]]:
-    """What goes through a trainer together: a member each on a CPU, members of one shape on a GPU."""
+    """What goes through a trainer together: members of one shape where it takes many, else a member each."""
     buckets: dict[object, list[Trainee]] = {}
     for t in group:
         shape = (t.member.n_latents, replace(t.member.rule, l1=0.0, l0=0.0))
-        alone = sweep.device == "cpu" or _path(t.member, sweep) != "dense"
+        path = _path(t.member, sweep)
+        # On a CPU stacking only widens what must fit the cache, unless the path is asked for.
+        alone = path in ("small", "slow") or (sweep.device == "cpu" and sweep.path == "auto")
         buckets.setdefault(t.index if alone else shape, []).append(t)
     return list(buckets.values())
 
@@ -200,8 +208,21 @@ def _path(member: Member, sweep: _Sweep) -> str:
     rule, d_model = member.rule, member.manifold.d_model
     if rule.architecture == "matching_pursuit" or rule.aux:
         return "slow"
-    plain = sweep.device == "cpu" and sweep.dtype == torch.float32
-    return "small" if plain and small_sae.available(rule.architecture, d_model, rule.k) else "dense"
+    if sweep.path != "auto":
+        return sweep.path
+    if sweep.dtype != torch.float32:
+        return "dense"
+    if sweep.device == "cpu":
+        return "small" if small_sae.available(rule.architecture, d_model, rule.k) else "dense"
+    return "chip" if _on_chip(member, sweep.schedule.batch) else "dense"
+
+
+def _on_chip(member: Member, batch: int) -> bool:
+    if find_spec("triton") is None:
+        return False
+    from geowall.kernels import chip_sae
+
+    return chip_sae.fits(member.rule.architecture, member.n_latents, member.manifold.d_model, batch)
 
 
 def _advance(bucket: list[Trainee], blocks: dict[int, Blocks], lr: Tensor, step: int, sweep: _Sweep) -> None:
@@ -219,7 +240,12 @@ def _advance(bucket: list[Trainee], blocks: dict[int, Blocks], lr: Tensor, step:
         x = torch.stack([blocks[t.member.seed] for t in bucket])
         l1 = x.new_tensor([t.member.rule.l1 for t in bucket])
         l0 = x.new_tensor([t.member.rule.l0 for t in bucket])
-        taken, curve, fired = dense_sae.steps(state, x, lr, step, rule, n, l1, l0, sweep.dtype)
+        if path == "chip":
+            from geowall.kernels import chip_sae
+
+            taken, curve, fired = chip_sae.steps(state, x, lr, step, rule, n, l1, l0)
+        else:
+            taken, curve, fired = dense_sae.steps(state, x, lr, step, rule, n, l1, l0, sweep.dtype)
         for i, t in enumerate(bucket):
             t.state.copy_(state[i])
             _count(t, int(taken[i]), curve[i].cpu(), fired[i].cpu())
