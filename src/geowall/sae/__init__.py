@@ -9,9 +9,11 @@
 """
 
 from geowall.kernels.sae_step import ARCHITECTURES, Rule
+from geowall.sae.discovery import features
 from geowall.sae.lasso import envelope, lasso_codes, signed_basis_gauge, signed_basis_loss, tiling_loss
 from geowall.sae.metrics import evaluate, measure
 from geowall.sae.model import Sae
+from geowall.sae.scaling import exponents
 from geowall.sae.schedule import Member, Schedule, grid
 from geowall.sae.training import Trained, train
 
@@ -24,6 +26,8 @@ __all__ = [
     "Trained",
     "envelope",
     "evaluate",
+    "exponents",
+    "features",
     "grid",
     "lasso_codes",
     "measure",
