@@ -24,6 +24,7 @@ from geowall.kernels.sae_step import Rule, size, views
 from geowall.manifolds import Sphere, generator
 from geowall.sae.model import Sae, to_flat
 
+EDGE = 0.2  # least cosine at which a jumprelu latent starts to fire
 THRESHOLD = 0.05  # of a revived jumprelu latent, as a share of a pre-activation at its largest
 
 
@@ -45,12 +46,14 @@ def start(n_latents: int, d_model: int, rule: Rule, seed: int) -> Float[Tensor, 
 
 
 def _caps(n_latents: int, d_model: int) -> tuple[float, float]:
-    """Scale and threshold at which about 2 d_model latents fire on a token, and rebuild about its norm."""
+    """Scale and threshold at which at most 2 d_model latents fire on a token, and rebuild about its norm.
+
+    A threshold that starts near zero stays there, since its logarithm is what is trained: hence EDGE.
+    """
     cosine = Sphere(d_model).sample(8192, seed=0)[:, 0]
-    share = min(0.5, 2.0 * d_model / n_latents)
-    edge = max(0.01, float(torch.quantile(cosine, 1.0 - share)))
-    inside = cosine[cosine >= edge].square().mean() if bool((cosine >= edge).any()) else 1.0
-    scale = min(1.0, 1.0 / (n_latents * share * float(inside)))
+    edge = max(EDGE, float(torch.quantile(cosine, 1.0 - min(0.5, 2.0 * d_model / n_latents))))
+    inside = torch.where(cosine >= edge, cosine, 0.0).square().mean()
+    scale = min(1.0, 1.0 / max(1e-6, n_latents * float(inside)))
     return scale, scale * edge
 
 
