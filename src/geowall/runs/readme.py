@@ -51,8 +51,10 @@ def refreshed(text: str) -> str:
 
 
 def refresh() -> None:
-    """Write the map into the README and the picture beside the pages, when either has changed."""
+    """Write the map into the README, where it has a place for one, and the picture beside the pages."""
     text = README.read_text(encoding="utf-8")
+    if _BEGIN not in text:
+        return
     if refreshed(text) != text:
         store.write_text(README, refreshed(text))
     drawn = picture()
