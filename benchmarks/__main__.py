@@ -37,7 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
         slower = regressions(rows, record.get("small", []))
         print("\n".join(slower), file=sys.stderr, end="\n" if slower else "")
         return 1 if slower else 0
-    record |= {**environment(), "small" if chosen.small else "results": rows}
+    place = "small" if chosen.small else "results"
+    # What was not measured this time stays: `--only` replaces its own rows.
+    kept = [row for row in record.get(place, []) if chosen.only and row["id"] != chosen.only]
+    record |= {**environment(), place: sorted(rows + kept, key=lambda row: row["id"])}
     RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 0
 

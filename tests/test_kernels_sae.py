@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from benchmarks import b01_sweep
 
 from geowall.kernels import compiled, dense_sae, sae_step, small_sae
 from geowall.kernels.sae_step import Rule, gradients_slow, size, steps_slow, views
@@ -140,3 +141,11 @@ def test_without_a_compiler_the_path_is_unavailable():
     code = "from geowall.kernels import small_sae; print(small_sae.available('relu', 3))"
     run = [sys.executable, "-c", f"import os; os.environ['GEOWALL_NO_COMPILER'] = '1'; {code}"]
     assert subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+def test_the_benchmark_times_what_it_says():
+    assert b01_sweep.gate(b01_sweep.Task(8, 3, Rule("relu", l1=0.1), 0)) < 1e-4
+    quiet = {"rounds": 9, "dropped": 0, "noisy": False}
+    rows = [{"ratio": r, "low": r / 1.1, "high": r * 1.1, **quiet} for r in (2.0, 8.0)]
+    mean = b01_sweep._mean("eager", rows)
+    assert mean["ratio"] == pytest.approx(4.0) and mean["low"] < 4.0 < mean["high"]

@@ -151,7 +151,8 @@ def test_exact_codes_of_a_signed_basis_pay_the_analytic_level(d, l1):
 
 
 def test_exact_codes_of_a_fine_tiling_pay_the_tiling_level():
-    atoms = Sphere(2).sample(400, 1)
+    angle = torch.arange(64) * (math.tau / 64)
+    atoms = torch.stack([angle.cos(), angle.sin()], dim=1)
     assert sae.envelope(Sphere(2).sample(300, 0), atoms, 0.2)["loss"] == pytest.approx(
         sae.tiling_loss(0.2), rel=2e-3
     )
