@@ -28,7 +28,7 @@ from geowall.sae.model import Sae
 from geowall.sae.schedule import Member, Schedule, derive
 from geowall.sae.training import Trained, train
 
-Sweep = Mapping[str, Sequence]
+Sweep = Mapping[str, Sequence]  # rules, ds, thicknesses, n_latents, seeds
 CURVE = ["manifold", "d", "thickness", "architecture", "penalty"]  # what tells one L(n) from another
 COLUMNS = [*CURVE, "n_latents", "seed", "mse", "penalty_value", "loss", "l0", "live"]
 
@@ -122,10 +122,10 @@ def tiling_level(d: int, thickness: float, penalty: str) -> float:
     return float(value) if name == "l0" else 0.0
 
 
-def middle(curves: pd.DataFrame) -> pd.DataFrame:
-    """Median, least and most over seeds of the loss at each point of each curve."""
+def best(curves: pd.DataFrame) -> pd.DataFrame:
+    """L(n), the loss at the optimum, stood for by the best seed; with the median and the worst beside it."""
     points = curves.groupby([*CURVE, "n_latents"], sort=False)["loss"]
-    return points.agg(loss="median", low="min", high="max").reset_index()
+    return points.agg(loss="min", median="median", worst="max").reset_index()
 
 
 def exponents(
@@ -133,31 +133,47 @@ def exponents(
 ) -> pd.DataFrame:
     """Two rows a curve, the exponent of L(n) and of L(n) - floor from 2 d latents on, ``floor`` the tiling's.
 
-    Columns: ``CURVE``, ``beta`` (minus the slope in logarithms), ``low``, ``high`` (95 %, autoencoders drawn
-    again), ``floor`` (what was subtracted), ``n_saturation`` (the fewest latents whose median loss is within
-    ``tolerance`` of the least). Where the floor is zero there is one row.
+    L(n) is the best seed's. Columns: ``CURVE``, ``beta`` (minus the slope in logarithms), ``low``, ``high``
+    (95 %, widths and the seeds at each of them drawn again), ``floor`` (what was subtracted) and
+    ``n_saturation`` (the fewest latents whose loss is within ``tolerance`` of the least). Where the floor is
+    zero there is one row.
     """
     rows = []
     for names, curve in curves.groupby(CURVE, sort=False):
         keys = dict(zip(CURVE, names, strict=True))
-        past = curve[curve["n_latents"] >= 2 * keys["d"]]
-        medians = curve.groupby("n_latents")["loss"].median()
-        enough = int(medians.index[medians <= (1 + tolerance) * medians.min()][0])
+        wide = curve.pivot(index="n_latents", columns="seed", values="loss")
+        lowest = wide.min(axis=1)
+        enough = int(lowest.index[lowest <= (1 + tolerance) * lowest.min()][0])
+        past = wide[wide.index >= 2 * keys["d"]]
         for floor in sorted({0.0, tiling_level(keys["d"], keys["thickness"], keys["penalty"])}):
-            fit = _slopes(past["n_latents"].to_numpy(), past["loss"].to_numpy() - floor, n_bootstrap, seed)
+            fit = _slopes(past.index.to_numpy(), past.to_numpy() - floor, n_bootstrap, seed)
             rows.append(keys | fit | {"floor": floor, "n_saturation": enough})
     return pd.DataFrame(rows)
 
 
 def _slopes(n: np.ndarray, excess: np.ndarray, n_bootstrap: int, seed: int) -> dict[str, float]:
-    kept = excess > 0
-    x, y = np.log(n[kept]), np.log(excess[kept])
-    drawn = np.random.default_rng(seed).integers(len(x), size=(n_bootstrap, len(x)))
+    """Exponent through the best of the seeds, ``excess`` [width seed], and the interval of redrawn ones."""
+    widths, seeds = excess.shape
+    random = np.random.default_rng(seed)
+    drawn = random.integers(widths, size=(n_bootstrap, widths))
+    again = random.integers(seeds, size=(n_bootstrap, widths, seeds))
+    x, y = np.log(n), np.log(np.maximum(excess, 1e-12))
     dx = x[drawn] - x[drawn].mean(1, keepdims=True)
     spread = np.square(dx).sum(1)
-    betas = -(dx * y[drawn]).sum(1)[spread > 0] / spread[spread > 0]
+    redrawn = np.take_along_axis(y[drawn], again, axis=2).min(2)
+    betas = -(dx * redrawn).sum(1)[spread > 0] / spread[spread > 0]
     low, high = np.quantile(betas, [0.025, 0.975])
-    return {"beta": float(-np.polyfit(x, y, 1)[0]), "low": float(low), "high": float(high)}
+    return {"beta": float(-np.polyfit(x, y.min(1), 1)[0]), "low": float(low), "high": float(high)}
+
+
+def falls(curves: pd.DataFrame) -> pd.DataFrame:
+    """What latents beyond 2 d still buy: ``CURVE`` and ``fall``, the share of L(2 d) gone at the widest."""
+    rows = []
+    for names, curve in curves.groupby(CURVE, sort=False):
+        keys = dict(zip(CURVE, names, strict=True))
+        lowest = curve.groupby("n_latents")["loss"].min()
+        rows.append(keys | {"fall": float(1.0 - lowest.iloc[-1] / lowest[2 * keys["d"]])})
+    return pd.DataFrame(rows)
 
 
 def rises(curves: pd.DataFrame) -> pd.DataFrame:
@@ -187,9 +203,9 @@ def exact_codes(sweep: Sweep, l1: float, n_tokens: int = 400, **training: object
     for member, sae in zip(members, trained(members, training).saes, strict=True):
         for thickness in sweep["thicknesses"]:
             x = tokens(member.manifold.d_model, thickness, n_tokens)
-            best = envelope(x, sae.W_dec, l1)
+            ideal = envelope(x - sae.b_dec, sae.W_dec, l1)
             at = {"d": member.manifold.d_model, "thickness": thickness, "n_latents": member.n_latents}
-            rows.append(at | {"seed": member.seed, "loss": best["loss"], "l0": best["l0"]})
+            rows.append(at | {"seed": member.seed, "loss": ideal["loss"], "l0": ideal["l0"]})
     return pd.DataFrame(rows)
 
 

@@ -10,7 +10,7 @@ space is ``radius cos(angle) > c``, which cannot hold a small cap at every radiu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -67,14 +67,14 @@ def _points(at: Float[Tensor, "point 2"], angle: Float[Tensor, " point"], part: 
     return pd.DataFrame(columns).assign(part=part, latent=-1)
 
 
-def fields(sweep: Sweep, n_latents: int, seed: int, **training: object) -> pd.DataFrame:
+def fields(sweeps: Sequence[Sweep], n_latents: int, seed: int, **training: object) -> pd.DataFrame:
     """The field of a typical latent of each autoencoder of one width and seed.
 
     Columns: those of a curve, n_latents, angle (degrees from the decoder direction), radius, fires (share of
     tokens there on which the latent fires, mean over live latents).
     """
     parts = []
-    for member, sae in pick(sweep, n_latents, seed, training):
+    for member, sae in _picked(sweeps, n_latents, seed, training):
         d, thickness = member.manifold.d_model, member.manifold.thickness
         alive = torch.nonzero(firing_share(sae, tokens(d, thickness, 8192)) > 1e-3).flatten()
         radii = 1.0 + thickness * np.linspace(-1.0, 1.0, RADII) if thickness else np.ones(1)
@@ -82,6 +82,12 @@ def fields(sweep: Sweep, n_latents: int, seed: int, **training: object) -> pd.Da
         part = pd.DataFrame(grid, columns=["angle", "radius", "fires"])
         parts.append(part.assign(n_latents=n_latents, **labels(member)))
     return pd.concat(parts, ignore_index=True)
+
+
+def _picked(
+    sweeps: Sequence[Sweep], n_latents: int, seed: int, training: Mapping[str, object]
+) -> list[tuple[Member, Sae]]:
+    return [pair for sweep in sweeps for pair in pick(sweep, n_latents, seed, training)]
 
 
 def _fires(sae: Sae, alive: Tensor, angle: float, radius: float, seed: int) -> float:
@@ -97,14 +103,14 @@ def _fires(sae: Sae, alive: Tensor, angle: float, radius: float, seed: int) -> f
     return float((own > 0).float().mean())
 
 
-def decoder_angles(sweep: Sweep, n_latents: int, seed: int, **training: object) -> pd.DataFrame:
+def decoder_angles(sweeps: Sequence[Sweep], n_latents: int, seed: int, **training: object) -> pd.DataFrame:
     """How the live latents of a dictionary lie: the angles between all pairs, in bins of 10 degrees.
 
     A signed basis has pairs at 90 and 180 degrees only; a tiling has them at every angle. Columns: those of
     a curve, n_latents, angle (middle of the bin, degrees), share (of pairs), live.
     """
     parts = []
-    for member, sae in pick(sweep, n_latents, seed, training):
+    for member, sae in _picked(sweeps, n_latents, seed, training):
         d, thickness = member.manifold.d_model, member.manifold.thickness
         rows = sae.W_dec[firing_share(sae, tokens(d, thickness, 8192)) > 1e-3]
         i, j = torch.triu_indices(len(rows), len(rows), 1)
@@ -116,19 +122,22 @@ def decoder_angles(sweep: Sweep, n_latents: int, seed: int, **training: object) 
 
 
 def neighbours(
-    sweep: Sweep, n_latents: int, seed: int, n_tokens: int = 8192, **training: object
+    sweeps: Sequence[Sweep], n_latents: int, seed: int, n_tokens: int = 8192, **training: object
 ) -> pd.DataFrame:
     """Tile or duplicate? Every live latent and the one nearest to it; and again with every latent doubled.
 
     Columns: those of a curve, n_latents, planted (whether each latent was given a copy at half strength),
     latent, cosine (of the two decoder rows), cofiring (tokens on which both fire, of those on which either
-    does), rank (effective number of dimensions of their two codes, 1 to 2), radial_spread (standard deviation
-    of the radius where the latent fires, over that of all tokens; empty on a sphere).
+    does), rank (effective number of dimensions of their codes: 1 when one is a multiple of the other, 2 when
+    they never meet), radial_spread (standard deviation of the radius where the latent fires, over that of
+    all tokens; empty on a sphere).
     """
     parts = []
-    for member, sae in pick(sweep, n_latents, seed, training):
+    for member, sae in _picked(sweeps, n_latents, seed, training):
         x = tokens(member.manifold.d_model, member.manifold.thickness, n_tokens)
-        for planted, given in ((False, sae), (True, _doubled(sae))):
+        # Matching pursuit picks one of two equals: a copy would stay silent.
+        copies = [] if sae.architecture == "matching_pursuit" else [(True, _doubled(sae))]
+        for planted, given in ((False, sae), *copies):
             named = labels(member) | {"n_latents": n_latents, "planted": planted}
             parts.append(_nearest(given, x, hollow=not member.manifold.thickness).assign(**named))
     return pd.concat(parts, ignore_index=True)
@@ -136,7 +145,7 @@ def neighbours(
 
 def _doubled(sae: Sae) -> Sae:
     """The same function with twice the latents, each pair sharing what one did."""
-    k = 2 * sae.k if sae.architecture in ("topk", "matching_pursuit") else sae.k
+    k = 2 * sae.k if sae.architecture == "topk" else sae.k
     half = (0.5 * sae.W_enc).repeat(1, 2), (0.5 * sae.b_enc).repeat(2)
     return Sae(sae.architecture, k, *half, sae.W_dec.repeat(2, 1), sae.b_dec, (0.5 * sae.threshold).repeat(2))
 
@@ -150,8 +159,8 @@ def _nearest(sae: Sae, x: Float[Tensor, "token d_model"], hollow: bool) -> pd.Da
     for i, j in enumerate(nearest.tolist()):
         pair = codes[:, [i, j]]
         either, both = (pair > 0).any(1), (pair > 0).all(1)
-        spectrum = torch.linalg.eigvalsh(torch.corrcoef(pair[either].T)) if int(either.sum()) > 2 else None
-        rank = float(spectrum.sum() ** 2 / spectrum.square().sum()) if spectrum is not None else float("nan")
+        overlap = torch.nn.functional.cosine_similarity(pair[:, 0], pair[:, 1], dim=0)
+        rank = float(2.0 / (1.0 + overlap.square()))  # (trace)^2 over the trace of the square, unit diagonal
         spread = float("nan") if hollow else float(radius[codes[:, i] > 0].std() / radius.std())
         share = float(both.sum() / either.sum().clamp(min=1))
         made.append((int(alive[i]), float(cosines[i, j]), share, rank, spread))
