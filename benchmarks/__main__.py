@@ -13,11 +13,11 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import b07_allocation
+from benchmarks import b01_sweep, b07_allocation
 from benchmarks.measure import environment, pin_one_thread
 
 RECORD = Path(__file__).resolve().parent / "results.json"
-SUITE = {"B7": b07_allocation.run}
+SUITE = {"B1": b01_sweep.run, "B7": b07_allocation.run}
 TOLERATED = 0.8
 
 
@@ -37,7 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
         slower = regressions(rows, record.get("small", []))
         print("\n".join(slower), file=sys.stderr, end="\n" if slower else "")
         return 1 if slower else 0
-    record |= {**environment(), "small" if chosen.small else "results": rows}
+    place = "small" if chosen.small else "results"
+    # What was not measured this time stays: `--only` replaces its own rows.
+    kept = [row for row in record.get(place, []) if chosen.only and row["id"] != chosen.only]
+    record |= {**environment(), place: sorted(rows + kept, key=lambda row: row["id"])}
     RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 0
 

@@ -17,7 +17,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ Work = Callable[[], object]
 LEAST = 0.02  # seconds a sample must last
 ROUNDS = 9
 OFF = 1.10  # a probe slower than this times the best spoils its round
-PACKAGES = ("numpy", "numba", "scipy")
+PACKAGES = ("numpy", "numba", "scipy", "torch", "sae-lens")  # those that are installed
 
 
 def pin_one_thread() -> int:
@@ -123,8 +123,15 @@ def environment() -> dict[str, object]:
     return {
         "device": _processor(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES if _installed(name)},
     }
+
+
+def _installed(name: str) -> bool:
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
+        return False
 
 
 def _processor() -> str:

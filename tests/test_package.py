@@ -17,7 +17,7 @@ SOURCE = ROOT / "src" / "geowall"
 # From the ground up. A module may import from its own floor and from those below it.
 FLOORS = [
     "paths",
-    "kernels",
+    "kernels manifolds",
     "allocation sae geometry",
     "language laws",
     "figures",

@@ -1,0 +1,221 @@
+"""How the loss of one manifold falls with its latents: L(n) by sweeps, its exponents, its exact-code levels.
+
+A sweep is a dictionary of lists, so that a chapter can write it down; autoencoders are named by text.
+
+>>> rule("topk k=2").k, rule("relu l1=0.1").l1
+(2, 0.1)
+>>> sweep = {"rules": ["relu l1=0.1"], "ds": [2], "thicknesses": [0.0], "n_latents": [16], "seeds": [0]}
+>>> curves = loss_curves([sweep], steps=100, batch=128)
+>>> curves["n_latents"].tolist(), curves["manifold"].unique().tolist()
+([4, 5, 16], ['sphere'])
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from geowall.kernels.sae_step import Rule
+from geowall.manifolds import Shell
+from geowall.paths import ROOT, GeowallError
+from geowall.sae.lasso import envelope, tiling_loss
+from geowall.sae.model import Sae
+from geowall.sae.schedule import Member, Schedule, derive
+from geowall.sae.training import Trained, train
+
+Sweep = Mapping[str, Sequence]  # rules, ds, thicknesses, n_latents, seeds
+CURVE = ["manifold", "d", "thickness", "architecture", "penalty"]  # what tells one L(n) from another
+COLUMNS = [*CURVE, "n_latents", "seed", "mse", "penalty_value", "loss", "l0", "live"]
+
+
+def rule(text: str) -> Rule:
+    """An autoencoder by architecture and penalty, as in ``jumprelu l0=0.1``.
+
+    Raises:
+        GeowallError: if the text is not an architecture and one ``name=number``.
+    """
+    try:
+        architecture, penalty = text.split()
+        name, value = penalty.split("=")
+        return Rule(architecture, **{name: int(value) if name == "k" else float(value)})
+    except (ValueError, TypeError) as error:
+        fix = 'write an architecture and a penalty, as in "relu l1=0.1" or "topk k=2"'
+        raise GeowallError("no such autoencoder", f"{text!r}: {error}", fix) from None
+
+
+def members_of(sweep: Sweep) -> list[Member]:
+    """Every autoencoder of a sweep; 2 d and 2 d + 1 latents are always among the widths."""
+    return [
+        Member(Shell(d, thickness), n, rule(text), seed)
+        for d in sweep["ds"]
+        for thickness in sweep["thicknesses"]
+        for text in sweep["rules"]
+        for n in sorted({*sweep["n_latents"], 2 * d, 2 * d + 1})
+        for seed in sweep["seeds"]
+    ]
+
+
+def trained(members: Sequence[Member], training: Mapping[str, object]) -> Trained:
+    """Train, or remember: the tables of a chapter share what one process has trained.
+
+    ``training`` holds ``steps``, ``batch``, ``lr``, ``threads`` and ``checkpoints`` (a folder of the book
+    where a run that is killed finds its training again; empty: none).
+    """
+    return _trained(tuple(members), tuple(sorted(training.items())))
+
+
+@functools.lru_cache(maxsize=16)
+def _trained(members: tuple[Member, ...], training: tuple) -> Trained:
+    given = dict(training)
+    schedule = Schedule(
+        steps=given.get("steps", 1000),
+        batch=given.get("batch", 512),
+        lr=given.get("lr", 5e-3),
+        dead_after=given.get("dead_after", 200),
+        revive=bool(given.get("revive", False)),
+    )
+    folder = None
+    if given.get("checkpoints"):
+        name = hashlib.sha256(f"{members!r} {schedule!r}".encode()).hexdigest()[:12]
+        folder = ROOT / str(given["checkpoints"]) / name
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return train(members, schedule, folder, device=device, threads=given.get("threads", 1))
+
+
+def labels(member: Member) -> dict[str, object]:
+    """The columns that name a curve; the penalty with its strength, ``l1=0.1`` or ``k=2``."""
+    given = member.rule
+    named = {"l1": given.l1, "l0": given.l0, "k": given.k}
+    used = [f"{name}={value:g}" for name, value in named.items() if value and name != "k"] or [f"k={given.k}"]
+    hollow = not getattr(member.manifold, "thickness", 0.0)
+    return {
+        "manifold": "sphere" if hollow else "shell",
+        "d": member.manifold.d_model,
+        "thickness": member.manifold.thickness,
+        "architecture": given.architecture,
+        "penalty": " ".join(used),
+    }
+
+
+def loss_curves(sweeps: Sequence[Sweep], **training: object) -> pd.DataFrame:
+    """A row an autoencoder: ``COLUMNS``, measured on tokens that no training saw."""
+    parts = []
+    for sweep in sweeps:
+        members = members_of(sweep)
+        table = trained(members, training).table
+        named = pd.DataFrame([labels(member) for member in members])
+        parts.append(pd.concat([named, table[COLUMNS[len(CURVE) :]]], axis=1))
+    return pd.concat(parts, ignore_index=True)[COLUMNS]
+
+
+def tiling_level(d: int, thickness: float, penalty: str) -> float:
+    """What an infinite tiling costs: every token has a latent of its own direction (:func:`tiling_loss`)."""
+    name, value = penalty.split("=")
+    if name == "l1":
+        radii = 1.0 + thickness * np.linspace(-1.0, 1.0, 201)
+        return float(np.mean([tiling_loss(float(value), float(r)) for r in radii]))
+    return float(value) if name == "l0" else 0.0
+
+
+def best(curves: pd.DataFrame) -> pd.DataFrame:
+    """L(n), the loss at the optimum, stood for by the best seed; with the median and the worst beside it."""
+    points = curves.groupby([*CURVE, "n_latents"], sort=False)["loss"]
+    return points.agg(loss="min", median="median", worst="max").reset_index()
+
+
+def exponents(
+    curves: pd.DataFrame, n_bootstrap: int = 500, tolerance: float = 0.05, seed: int = 0
+) -> pd.DataFrame:
+    """Two rows a curve, the exponent of L(n) and of L(n) - floor from 2 d latents on, ``floor`` the tiling's.
+
+    L(n) is the best seed's. Columns: ``CURVE``, ``beta`` (minus the slope in logarithms), ``low``, ``high``
+    (95 %, widths and the seeds at each of them drawn again), ``floor`` (what was subtracted) and
+    ``n_saturation`` (the fewest latents whose loss is within ``tolerance`` of the least). Where the floor is
+    zero there is one row.
+    """
+    rows = []
+    for names, curve in curves.groupby(CURVE, sort=False):
+        keys = dict(zip(CURVE, names, strict=True))
+        wide = curve.pivot(index="n_latents", columns="seed", values="loss")
+        lowest = wide.min(axis=1)
+        enough = int(lowest.index[lowest <= (1 + tolerance) * lowest.min()][0])
+        past = wide[wide.index >= 2 * keys["d"]]
+        for floor in sorted({0.0, tiling_level(keys["d"], keys["thickness"], keys["penalty"])}):
+            fit = _slopes(past.index.to_numpy(), past.to_numpy() - floor, n_bootstrap, seed)
+            rows.append(keys | fit | {"floor": floor, "n_saturation": enough})
+    return pd.DataFrame(rows)
+
+
+def _slopes(n: np.ndarray, excess: np.ndarray, n_bootstrap: int, seed: int) -> dict[str, float]:
+    """Exponent through the best of the seeds, ``excess`` [width seed], and the interval of redrawn ones."""
+    widths, seeds = excess.shape
+    random = np.random.default_rng(seed)
+    drawn = random.integers(widths, size=(n_bootstrap, widths))
+    again = random.integers(seeds, size=(n_bootstrap, widths, seeds))
+    x, y = np.log(n), np.log(np.maximum(excess, 1e-12))
+    dx = x[drawn] - x[drawn].mean(1, keepdims=True)
+    spread = np.square(dx).sum(1)
+    redrawn = np.take_along_axis(y[drawn], again, axis=2).min(2)
+    betas = -(dx * redrawn).sum(1)[spread > 0] / spread[spread > 0]
+    low, high = np.quantile(betas, [0.025, 0.975])
+    return {"beta": float(-np.polyfit(x, y.min(1), 1)[0]), "low": float(low), "high": float(high)}
+
+
+def falls(curves: pd.DataFrame) -> pd.DataFrame:
+    """What latents beyond 2 d still buy: ``CURVE`` and ``fall``, the share of L(2 d) gone at the widest."""
+    rows = []
+    for names, curve in curves.groupby(CURVE, sort=False):
+        keys = dict(zip(CURVE, names, strict=True))
+        lowest = curve.groupby("n_latents")["loss"].min()
+        rows.append(keys | {"fall": float(1.0 - lowest.iloc[-1] / lowest[2 * keys["d"]])})
+    return pd.DataFrame(rows)
+
+
+def rises(curves: pd.DataFrame) -> pd.DataFrame:
+    """How far each curve is from falling: L(n) cannot rise with n at the optimum.
+
+    Columns: ``CURVE``, ``rise`` (largest share by which the best loss of any width exceeds the best of a
+    narrower one), ``at`` (the width where it does).
+    """
+    rows = []
+    for names, curve in curves.groupby(CURVE, sort=False):
+        best = curve.groupby("n_latents")["loss"].min()
+        above = best / best.cummin() - 1.0
+        rows.append(
+            dict(zip(CURVE, names, strict=True)) | {"rise": float(above.max()), "at": int(above.idxmax())}
+        )
+    return pd.DataFrame(rows)
+
+
+def exact_codes(sweep: Sweep, l1: float, n_tokens: int = 400, **training: object) -> pd.DataFrame:
+    """The loss with the best codes any encoder could give, for the dictionaries that spheres taught.
+
+    The gauge of a set of directions is 1-homogeneous, so the same dictionaries serve shells: a row for each
+    of ``sweep["thicknesses"]``. Columns: d, thickness, n_latents, seed, loss, l0.
+    """
+    members = members_of({**sweep, "thicknesses": [0.0], "rules": [f"relu l1={l1:g}"]})
+    rows = []
+    for member, sae in zip(members, trained(members, training).saes, strict=True):
+        for thickness in sweep["thicknesses"]:
+            x = tokens(member.manifold.d_model, thickness, n_tokens)
+            ideal = envelope(x - sae.b_dec, sae.W_dec, l1)
+            at = {"d": member.manifold.d_model, "thickness": thickness, "n_latents": member.n_latents}
+            rows.append(at | {"seed": member.seed, "loss": ideal["loss"], "l0": ideal["l0"]})
+    return pd.DataFrame(rows)
+
+
+def tokens(d: int, thickness: float, n_tokens: int) -> torch.Tensor:
+    """The tokens on which the dictionaries of one manifold are compared, [token d]."""
+    return Shell(d, thickness).sample(n_tokens, derive(0, "comparison", d))
+
+
+def pick(sweep: Sweep, n_latents: int, seed: int, training: Mapping[str, object]) -> list[tuple[Member, Sae]]:
+    """The autoencoders of one width and seed of a sweep."""
+    members = members_of(sweep)
+    pairs = zip(members, trained(members, training).saes, strict=True)
+    return [(m, sae) for m, sae in pairs if m.n_latents == n_latents and m.seed == seed]

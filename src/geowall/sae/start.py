@@ -1,0 +1,99 @@
+"""Where training starts, and how dead latents start again.
+
+The encoder starts as the decoder's transpose, scaled down by min(1, 2 d_model / n_latents): at full scale
+half of a wide dictionary fires at once, the reconstruction starts far above the data, and what training has
+not undone by its last step looks like a law. The same trap waits for jumprelu, whose penalty moves nothing
+but thresholds within a bandwidth: it starts on caps so narrow that about 2 d_model latents fire at once.
+
+>>> from geowall.kernels.sae_step import Rule, views
+>>> parts = views(start(64, 4, Rule(), seed=0), 64, 4)
+>>> round(float((parts.enc / parts.dec).mean()), 3)
+0.125
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from geowall.kernels.sae_step import Rule, size, views
+from geowall.manifolds import Sphere, generator
+from geowall.sae.model import Sae, to_flat
+
+EDGE = 0.2  # least cosine at which a jumprelu latent starts to fire
+THRESHOLD = 0.05  # of a revived jumprelu latent, as a share of a pre-activation at its largest
+
+
+def start(n_latents: int, d_model: int, rule: Rule, seed: int) -> Float[Tensor, " parameter"]:
+    """Random unit directions, the encoder their scaled transpose, no biases."""
+    flat = torch.zeros(size(n_latents, d_model))
+    parts = views(flat, n_latents, d_model)
+    atoms = normalize(torch.randn(n_latents, d_model, generator=generator(seed)), dim=1)
+    # With k latents a token the sum over them is at most k, however wide the dictionary is.
+    few = rule.architecture in ("topk", "batchtopk")
+    scale = 1.0 / min(rule.k, n_latents) if few else min(1.0, 2.0 * d_model / n_latents)
+    threshold = THRESHOLD * scale
+    if rule.architecture == "jumprelu":
+        scale, threshold = _caps(n_latents, d_model)
+    parts.dec.copy_(atoms)
+    parts.enc.copy_(scale * atoms)
+    parts.log_threshold.fill_(math.log(threshold))
+    return flat
+
+
+def _caps(n_latents: int, d_model: int) -> tuple[float, float]:
+    """Scale and threshold at which at most 2 d_model latents fire on a token, and rebuild about its norm.
+
+    A threshold that starts near zero stays there, since its logarithm is what is trained: hence EDGE.
+    """
+    cosine = Sphere(d_model).sample(8192, seed=0)[:, 0]
+    edge = max(EDGE, float(torch.quantile(cosine, 1.0 - min(0.5, 2.0 * d_model / n_latents))))
+    inside = torch.where(cosine >= edge, cosine, 0.0).square().mean()
+    scale = min(1.0, 1.0 / max(1e-6, n_latents * float(inside)))
+    return scale, scale * edge
+
+
+def split(sae: Sae, seed: int, jitter: float = 0.05) -> Float[Tensor, " parameter"]:
+    """Start twice as wide as ``sae``, at its loss: every latent becomes two of half its code, jittered.
+
+    L(n) cannot rise with n at the optimum; a start from the best half checks that training got there.
+    """
+    noise = jitter * torch.randn(2 * sae.d_sae, sae.d_model, generator=generator(seed))
+    twice = Sae(
+        sae.architecture,
+        sae.k,
+        (0.5 * sae.W_enc).repeat(1, 2),
+        (0.5 * sae.b_enc).repeat(2),
+        normalize(sae.W_dec.repeat(2, 1) + noise, dim=1),
+        sae.b_dec,
+        (0.5 * sae.threshold).repeat(2),
+    )
+    return to_flat(twice)
+
+
+def revive(
+    state: Float[Tensor, "3 parameter"],
+    dead: Bool[Tensor, " latent"],
+    x: Float[Tensor, "token d_model"],
+    error: Float[Tensor, "token d_model"],
+    seed: int,
+) -> None:
+    """Point dead latents at badly rebuilt tokens, drawn by squared error, in place; their moments vanish."""
+    n, count = len(dead), int(dead.sum())
+    if not count:
+        return
+    params, *moments = (views(part, n, x.shape[1]) for part in state)
+    badness = error.square().sum(1).clamp(min=1e-20).cpu()
+    chosen = torch.multinomial(badness, count, replacement=True, generator=generator(seed))
+    atoms = normalize(x[chosen.to(x.device)], dim=1)
+    alive = params.enc[~dead].norm(dim=1)
+    strength = 0.2 * alive.mean() if len(alive) else 0.2
+    params.dec[dead], params.enc[dead], params.b_enc[dead] = atoms, strength * atoms, 0.0
+    params.log_threshold[dead] = torch.log(THRESHOLD * torch.as_tensor(strength))
+    for moment in moments:
+        for part in moment[:4]:
+            part[dead] = 0.0

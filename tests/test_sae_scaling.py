@@ -1,0 +1,72 @@
+"""Exponents and plateaus of known curves."""
+
+from __future__ import annotations
+
+import doctest
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from geowall.paths import GeowallError
+from geowall.sae import scaling
+from geowall.sae.scaling import exponents, fit_curve, saturation
+
+N = 2 ** np.arange(2, 12)
+
+
+def table(loss, seeds=5, noise=0.01, **names):
+    rng = np.random.default_rng(0)
+    rows = [{"n_latents": int(n), "seed": s, "loss": loss(n) * np.exp(noise * rng.random())}
+            for n in N for s in range(seeds)]  # fmt: skip
+    base = {"manifold": "sphere", "d": 3, "thickness": 0.0, "architecture": "relu", "penalty": 0.1, "k": 0}
+    return pd.DataFrame(rows).assign(**(base | names))
+
+
+def test_the_worked_example():
+    assert doctest.testmod(scaling).failed == 0
+
+
+@pytest.mark.parametrize("beta", [0.05, 0.3, 1.0])
+def test_a_power_law_gives_its_exponent(beta):
+    fit = fit_curve(table(lambda n: n**-beta))
+    assert fit["low"] <= fit["beta"] <= fit["high"] or fit["high"] - fit["low"] < 0.005
+    assert fit["beta"] == pytest.approx(beta, abs=0.01)
+    assert fit["n_saturation"] == N[-1]
+
+
+def test_a_floor_hides_the_exponent_and_the_excess_shows_it():
+    curve = table(lambda n: 0.1 + n**-1.0, noise=1e-4)
+    fit = fit_curve(curve)
+    assert fit["beta"] < 0.25
+    assert fit["floor"] == pytest.approx(0.1, rel=0.02)
+    assert fit["beta_excess"] == pytest.approx(1.0, abs=0.1)
+    assert fit_curve(curve, floor=0.1)["beta_excess"] == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_plateau_is_found_where_it_begins():
+    assert fit_curve(table(lambda n: max(1.0 / n, 1.0 / 64), noise=1e-3))["n_saturation"] == 64
+    assert saturation(np.array([3.0, 1.0, 1.01, 1.0])) == 1
+
+
+def test_curves_are_told_apart_and_start_at_twice_the_dimension():
+    both = pd.concat([table(lambda n: n**-0.5), table(lambda n: 1.0 if n < 8 else 0.5, d=4, thickness=0.5)])
+    found = exponents(both)
+    assert found["beta"].tolist() == pytest.approx([0.5, 0.0], abs=0.01)
+    assert found["thickness"].tolist() == [0.0, 0.5]
+    few = table(lambda n: 1.0 / n)
+    assert exponents(few[few["n_latents"] < 16]).empty
+
+
+def test_what_cannot_be_fitted_says_so():
+    curve = table(lambda n: 1.0 / n)
+    with pytest.raises(GeowallError, match="three widths"):
+        fit_curve(curve[curve["n_latents"] < 16])
+    with pytest.raises(GeowallError, match="not above the floor"):
+        fit_curve(curve, floor=1.0)
+
+
+def test_a_diverged_seed_is_left_out():
+    curve = table(lambda n: 1.0 / n)
+    curve.loc[3, "loss"] = np.nan
+    assert fit_curve(curve)["beta"] == pytest.approx(1.0, abs=0.01)
