@@ -38,11 +38,16 @@ def main(arguments: list[str] | None = None) -> int:
         print("\n".join(slower), file=sys.stderr, end="\n" if slower else "")
         return 1 if slower else 0
     place = "small" if chosen.small else "results"
-    # What was not measured this time stays: `--only` replaces its own rows.
-    kept = [row for row in record.get(place, []) if chosen.only and row["id"] != chosen.only]
+    kept = unmeasured(record.get(place, []), rows)
     record |= {**environment(), place: sorted(rows + kept, key=lambda row: row["id"])}
     RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def unmeasured(recorded: list[dict], rows: list[dict]) -> list[dict]:
+    """What stays on record: benchmarks that did not run this time, and peers that are not installed here."""
+    ran, peers = {row["id"] for row in rows}, {row.get("peer") for row in rows} | {None}
+    return [row for row in recorded if row["id"] not in ran or row.get("peer") not in peers]
 
 
 def regressions(rows: list[dict], recorded: list[dict]) -> list[str]:

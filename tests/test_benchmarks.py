@@ -31,3 +31,14 @@ def test_only_a_clear_and_quiet_loss_of_speed_is_reported():
     assert suite.regressions([row | {"high": 81.0}], before) == []
     assert suite.regressions([row | {"noisy": True}], before) == []
     assert suite.regressions([row | {"case": "new"}], before) == []
+
+
+def test_what_was_not_measured_stays_on_record():
+    recorded = [
+        {"id": "B1", "case": "grid", "peer": "eager", "ratio": 1.0},
+        {"id": "B1", "case": "grid", "peer": "sae_lens", "ratio": 2.0},
+        {"id": "B1", "case": "first call", "seconds": 1.0},
+        {"id": "B7", "case": "heap", "peer": "heapq", "ratio": 3.0},
+    ]
+    rows = [{"id": "B1", "case": "grid", "peer": "eager", "ratio": 9.0}]
+    assert suite.unmeasured(recorded, rows) == [recorded[1], recorded[3]]

@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-_NAMES = {"B7": "allocation of latents to features"}
+_NAMES = {"B1": "training small sparse autoencoders", "B7": "allocation of latents to features"}
 _NOTHING = "No benchmark has been recorded yet: `make bench` writes the results this page is drawn from."
 
 
