@@ -78,7 +78,7 @@ def _curve(table: pd.DataFrame) -> alt.LayerChart:
     band = here.mark_area(opacity=0.25, color=theme.ORANGE).encode(y=y, y2="worst:Q")
     line = here.mark_line(strokeWidth=2.5, color=theme.ORANGE).encode(y=y)
     dots = here.mark_circle(size=34, opacity=1, color=theme.ORANGE).encode(y=y, tooltip=tooltip)
-    return alt.layer(others, band, line, dots).properties(width=155, height=190, title="Loss")
+    return alt.layer(others, band, line, dots).properties(width=148, height=190, title="Loss")
 
 
 def _angles(table: pd.DataFrame) -> alt.Chart:
@@ -96,7 +96,7 @@ def _angles(table: pd.DataFrame) -> alt.Chart:
         words="datum.live + ' live latents'"
     )
     words = live.mark_text(align="left", fontSize=11).encode(x=alt.value(4), y=alt.value(8), text="words:N")
-    return (bars + words).properties(width=140, height=190, title="Dictionary")
+    return (bars + words).properties(width=132, height=190, title="Dictionary")
 
 
 def _field(table: pd.DataFrame) -> alt.Chart:
@@ -110,4 +110,4 @@ def _field(table: pd.DataFrame) -> alt.Chart:
     x = x.axis(values=[0, 45, 90, 135, 180], labelAngle=0, ticks=False)
     y = alt.Y("radius:O", title="radius", sort="descending").axis(ticks=False, format=".2~f")
     cells = here.mark_rect().encode(x=x, y=y, color=fires(), tooltip=tooltip)
-    return cells.properties(width=150, height=190, title="Where a latent fires")
+    return cells.properties(width=140, height=190, title="Where a latent fires")
