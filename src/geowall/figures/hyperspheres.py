@@ -141,8 +141,8 @@ def _curves_words(table: pd.DataFrame, rules: Sequence[str], thickness: float) -
     caption = (
         f"Loss against latents on hollow spheres (blue) and on shells of radius 1 ± {thickness:g} (orange): "
         "best seed, and the range up to the worst. Dashed and dotted: what 2d latents at plus and minus a "
-        f"basis would cost with ideal codes, and infinitely many.{exact if 'ReLU' in rules else ''} From 2d "
-        f"to {most:,} latents the loss falls by, {what}."
+        f"basis would cost with ideal codes, and infinitely many.{exact if 'ReLU' in rules else ''} From "
+        f"about 2d to {most:,} latents the loss falls by, {what}."
     )
     return caption, f"Log-log panels of loss against latents, one for each dimension. Falls: {what}."
 
@@ -208,8 +208,7 @@ def _dots(table: pd.DataFrame, title: str, labels: bool) -> list[alt.Chart]:
 def fig_thickness(exponents: pd.DataFrame) -> alt.TopLevelMixin:
     """The exponent of L(n) against the thickness of the shell, for every architecture."""
     table = labelled(exponents[exponents["floor"] == 0.0])
-    kinds = table.groupby("d")["autoencoder"].nunique()
-    ds = sorted(kinds.index[kinds == kinds.max()])[-2:]
+    ds = sorted(table.loc[table["architecture"] == "topk", "d"].unique())[-2:]
     panels = [_thickness_panel(table[table["d"] == d], bool(d == ds[0])) for d in ds]
     thick = table[table["d"] == ds[-1]].sort_values("thickness").groupby("autoencoder")["beta"]
     ends = {n: (g.iloc[0], g.iloc[-1]) for n, g in thick}
@@ -269,18 +268,18 @@ def fig_fields(fields: pd.DataFrame, d: int, thickness: float) -> alt.TopLevelMi
         alt.Chart(table)
         .mark_rect()
         .encode(
-            x=alt.X("angle:O", title="degrees from the latent's direction").axis(
+            x=alt.X("angle:O", title="degrees from its direction").axis(
                 values=[0, 45, 90, 135, 180], labelAngle=0, ticks=False
             ),
             y=alt.Y("radius:O", title="radius", sort="descending").axis(ticks=False, format=".2~f"),
             color=fires(),
             tooltip=tooltip,
         )
-        .properties(width=145, height=80)
+        .properties(width=150, height=80)
     )
     chart = cells.facet(facet=alt.Facet("autoencoder:N", title=None, sort=order), columns=3)
     widths = field_widths(table)
-    listed = ", ".join(f"{name} {w.inner:.0f}° to {w.outer:.0f}°" for name, w in widths.iterrows())
+    listed = "; ".join(f"{name} {w.inner:.0f}° to {w.outer:.0f}°" for name, w in widths.iterrows())
     return theme.finish(
         chart,
         "fields",

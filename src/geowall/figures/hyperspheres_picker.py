@@ -30,7 +30,7 @@ def choices(values: Sequence[float], most: int) -> list[float]:
 
 def fig_picker(curves: pd.DataFrame, angles: pd.DataFrame, fields: pd.DataFrame) -> alt.TopLevelMixin:
     """L(n), the angles in the dictionary and the firing field for the reader's choice of three."""
-    ds = choices(curves.groupby("d").filter(lambda t: t["architecture"].nunique() > 3)["d"], 2)
+    ds = choices(curves.loc[curves["architecture"] == "topk", "d"], 3)
     thicknesses = choices(curves["thickness"], 4)
     tables = [_chosen(table, ds, thicknesses) for table in (best(curves), angles, fields)]
     names = [name for name in COLOURS if name in set(tables[0]["autoencoder"])]
@@ -39,7 +39,7 @@ def fig_picker(curves: pd.DataFrame, angles: pd.DataFrame, fields: pd.DataFrame)
         _radio("picked_thickness", thicknesses, thicknesses[-1], "half thickness of the shell: "),
         _radio("picked_autoencoder", names, names[0], ""),
     ]
-    panels = [_curve(tables[0]), _angles(tables[1]), _field(tables[2])]
+    panels = [_curve(tables[0]) + _missing(tables[0], ds, names), _angles(tables[1]), _field(tables[2])]
     chart = alt.hconcat(*panels, spacing=12).add_params(*controls).resolve_scale(color="independent")
     n = int(fields["n_latents"].iloc[0])
     return theme.finish(
@@ -79,6 +79,15 @@ def _curve(table: pd.DataFrame) -> alt.LayerChart:
     line = here.mark_line(strokeWidth=2.5, color=theme.ORANGE).encode(y=y)
     dots = here.mark_circle(size=34, opacity=1, color=theme.ORANGE).encode(y=y, tooltip=tooltip)
     return alt.layer(others, band, line, dots).properties(width=148, height=190, title="Loss")
+
+
+def _missing(table: pd.DataFrame, ds: list, names: list[str]) -> alt.Chart:
+    """Say so where the reader's choice was not trained."""
+    there = set(zip(table["d"], table["autoencoder"], strict=True))
+    lacking = [(d, name) for d in ds for name in names if (d, name) not in there]
+    rows = pd.DataFrame(lacking, columns=["d", "autoencoder"]).assign(words="not trained here")
+    text = alt.Chart(rows.astype({"d": float})).transform_filter(PICKED).mark_text(fontSize=12)
+    return text.encode(x=alt.value(74), y=alt.value(90), text="words:N")
 
 
 def _angles(table: pd.DataFrame) -> alt.Chart:
