@@ -19,6 +19,7 @@ from geowall.figures.hyperspheres import COLOURS, LATENTS, fires, labelled
 from geowall.sae.curves import best
 
 PICKED = "datum.d == picked_d && datum.autoencoder == picked_autoencoder"
+HERE = f"{PICKED} && datum.thickness == picked_thickness"
 
 
 def choices(values: Sequence[float], most: int) -> list[float]:
@@ -39,7 +40,11 @@ def fig_picker(curves: pd.DataFrame, angles: pd.DataFrame, fields: pd.DataFrame)
         _radio("picked_thickness", thicknesses, thicknesses[-1], "half thickness of the shell: "),
         _radio("picked_autoencoder", names, names[0], ""),
     ]
-    panels = [_curve(tables[0]) + _missing(tables[0], ds, names), _angles(tables[1]), _field(tables[2])]
+    panels = [
+        _curve(tables[0]) + _missing(tables[0], ds, thicknesses, names),
+        _angles(tables[1]),
+        _field(tables[2]),
+    ]
     chart = alt.hconcat(*panels, spacing=12).add_params(*controls).resolve_scale(color="independent")
     n = int(fields["n_latents"].iloc[0])
     return theme.finish(
@@ -81,12 +86,13 @@ def _curve(table: pd.DataFrame) -> alt.LayerChart:
     return alt.layer(others, band, line, dots).properties(width=148, height=190, title="Loss")
 
 
-def _missing(table: pd.DataFrame, ds: list, names: list[str]) -> alt.Chart:
+def _missing(table: pd.DataFrame, ds: list, thicknesses: list, names: list[str]) -> alt.Chart:
     """Say so where the reader's choice was not trained."""
-    there = set(zip(table["d"], table["autoencoder"], strict=True))
-    lacking = [(d, name) for d in ds for name in names if (d, name) not in there]
-    rows = pd.DataFrame(lacking, columns=["d", "autoencoder"]).assign(words="not trained here")
-    text = alt.Chart(rows.astype({"d": float})).transform_filter(PICKED).mark_text(fontSize=12)
+    there = set(zip(table["d"], table["thickness"], table["autoencoder"], strict=True))
+    every = [(float(d), float(t), name) for d in ds for t in thicknesses for name in names]
+    lacking = [choice for choice in every if choice not in there]
+    rows = pd.DataFrame(lacking, columns=["d", "thickness", "autoencoder"]).assign(words="not trained here")
+    text = alt.Chart(rows).transform_filter(HERE).mark_text(fontSize=12)
     return text.encode(x=alt.value(74), y=alt.value(90), text="words:N")
 
 
@@ -98,7 +104,7 @@ def _angles(table: pd.DataFrame) -> alt.Chart:
         alt.Tooltip("share:Q", title="share of pairs", format=".1%"),
         alt.Tooltip("live:Q", title="live latents"),
     ]
-    here = alt.Chart(table).transform_filter(f"{PICKED} && datum.thickness == picked_thickness")
+    here = alt.Chart(table).transform_filter(HERE)
     y = alt.Y("share:Q", title=None).axis(format=".0%", tickCount=4)
     bars = here.mark_bar(color=theme.BLUE, width=7).encode(x=x, y=y, tooltip=tooltip)
     live = here.transform_aggregate(live="max(live)").transform_calculate(
@@ -114,7 +120,7 @@ def _field(table: pd.DataFrame) -> alt.Chart:
         alt.Tooltip("radius:Q"),
         alt.Tooltip("fires:Q", format=".0%"),
     ]
-    here = alt.Chart(table).transform_filter(f"{PICKED} && datum.thickness == picked_thickness")
+    here = alt.Chart(table).transform_filter(HERE)
     x = alt.X("angle:O", title="degrees from a latent")
     x = x.axis(values=[0, 45, 90, 135, 180], labelAngle=0, ticks=False)
     y = alt.Y("radius:O", title="radius", sort="descending").axis(ticks=False, format=".2~f")
