@@ -107,9 +107,7 @@ def _angles(table: pd.DataFrame) -> alt.Chart:
     here = alt.Chart(table).transform_filter(HERE)
     y = alt.Y("share:Q", title=None).axis(format=".0%", tickCount=4)
     bars = here.mark_bar(color=theme.BLUE, width=7).encode(x=x, y=y, tooltip=tooltip)
-    live = here.transform_aggregate(live="max(live)").transform_calculate(
-        words="datum.live + ' live latents'"
-    )
+    live = here.transform_aggregate(live="max(live)").transform_calculate(words="datum.live + ' live'")
     words = live.mark_text(align="left", fontSize=11).encode(x=alt.value(4), y=alt.value(8), text="words:N")
     return (bars + words).properties(width=132, height=190, title="Dictionary")
 
