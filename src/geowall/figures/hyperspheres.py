@@ -137,11 +137,11 @@ def _curves_words(table: pd.DataFrame, rules: Sequence[str], thickness: float) -
         ends = {shape: f"{g.min():.0%} to {g.max():.0%}" for shape, g in part}
         listed.append(f"{rule}: {ends['sphere']} on spheres, {ends['shell']} on shells")
     what, most = "; ".join(listed).replace("-", "−"), int(table["n_latents"].max())
-    exact = " Diamonds: the same dictionaries, learnt on the sphere, with the best possible codes."
+    exact = " Diamonds: dictionaries that ReLU learnt on the sphere, with the best possible codes."
     caption = (
         f"Loss against latents on hollow spheres (blue) and on shells of radius 1 ± {thickness:g} (orange): "
         "best seed, and the range up to the worst. Dashed and dotted: what 2d latents at plus and minus a "
-        f"basis would cost with ideal codes, and infinitely many.{exact if 'ReLU' in rules else ''} From "
+        f"basis would cost with ideal codes, and infinitely many.{exact} From "
         f"about 2d to {most:,} latents the loss falls by, {what}."
     )
     return caption, f"Log-log panels of loss against latents, one for each dimension. Falls: {what}."
