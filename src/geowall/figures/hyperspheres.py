@@ -103,17 +103,18 @@ SEEDS = {"loss": "best seed", "median": "median seed", "worst": "worst seed"}
 
 def _levels(d: int, penalty: str, first: bool) -> list[alt.Chart]:
     """The signed basis, where it is known, and the infinite tiling."""
-    levels = [("infinite tiling", tiling_level(d, 0.0, penalty), [2, 3])]
+    levels = [("infinite tiling", tiling_level(d, 0.0, penalty), [2, 3], "left")]
     if penalty.startswith("l1"):
-        levels.append(("signed basis", signed_basis_loss(d, float(penalty.split("=")[1])), [6, 4]))
+        level = signed_basis_loss(d, float(penalty.split("=")[1]))
+        levels.append(("signed basis", level, [6, 4], "right"))
     layers = []
-    for words, level, dash in levels:
+    for words, level, dash, side in levels:
         at = pd.DataFrame({"level": [level], "words": [words]})
         base = alt.Chart(at).encode(y="level:Q")
         layers.append(base.mark_rule(strokeDash=dash, opacity=0.8))
         if first:
-            text = base.mark_text(align="left", fontSize=10, dy=-6, opacity=0.85)
-            layers.append(text.encode(x=alt.value(3), text="words:N"))
+            text = base.mark_text(align=side, fontSize=10, dy=-6, opacity=0.85)
+            layers.append(text.encode(x=alt.value(3 if side == "left" else 157), text="words:N"))
     return layers
 
 
@@ -136,12 +137,12 @@ def _curves_words(table: pd.DataFrame, rules: Sequence[str], thickness: float) -
         ends = {shape: f"{g.min():.0%} to {g.max():.0%}" for shape, g in part}
         listed.append(f"{rule}: {ends['sphere']} on spheres, {ends['shell']} on shells")
     what, most = "; ".join(listed).replace("-", "−"), int(table["n_latents"].max())
-    exact = " Diamonds: the same dictionaries, learnt on the sphere, with the best possible codes."
+    exact = " Diamonds: dictionaries that ReLU learnt on the sphere, with the best possible codes."
     caption = (
         f"Loss against latents on hollow spheres (blue) and on shells of radius 1 ± {thickness:g} (orange): "
         "best seed, and the range up to the worst. Dashed and dotted: what 2d latents at plus and minus a "
-        f"basis would cost with ideal codes, and infinitely many.{exact if 'ReLU' in rules else ''} From 2d "
-        f"to {most:,} latents the loss falls by, {what}."
+        f"basis would cost with ideal codes, and infinitely many.{exact} From "
+        f"about 2d to {most:,} latents the loss falls by, {what}."
     )
     return caption, f"Log-log panels of loss against latents, one for each dimension. Falls: {what}."
 
@@ -160,10 +161,15 @@ def fig_sphere_exponents(exponents: pd.DataFrame, thickness: float) -> alt.TopLe
     word = alt.Chart(paper.assign(words="paper")).mark_text(align="left", dx=3, fontSize=11)
     word = word.encode(x="at:Q", y=alt.value(-6), text="words:N")
     tick = alt.Chart(theory).mark_point(shape="stroke", angle=90, size=110, strokeWidth=2)
-    tick = tick.encode(x="at:Q", y="row:N", tooltip=[alt.Tooltip("at:Q", title="2 / (d − 1)", format=".3f")])
-    left = alt.layer(line, word, *_dots(raw, "β of L(n)", True)).properties(width=205, height=alt.Step(30))
+    tick = tick.encode(
+        x="at:Q",
+        y=alt.Y("row:N", sort=list(theory["row"])),
+        tooltip=[alt.Tooltip("at:Q", title="2 / (d − 1)", format=".3f")],
+    )
+    tall = 34 * raw["row"].nunique()
+    left = alt.layer(line, word, *_dots(raw, "β of L(n)", True)).properties(width=205, height=tall)
     right = alt.layer(tick, *_dots(excess, "β of L(n) − tiling level", False))
-    right = right.properties(width=205, height=alt.Step(30))
+    right = right.properties(width=205, height=tall)
     spheres, shells = (raw[raw["manifold"] == shape] for shape in SHAPES)
     words = (
         f"{spheres['beta'].min():.2f} to {spheres['beta'].max():.2f} on spheres and "
@@ -183,7 +189,8 @@ def fig_sphere_exponents(exponents: pd.DataFrame, thickness: float) -> alt.TopLe
 
 def _dots(table: pd.DataFrame, title: str, labels: bool) -> list[alt.Chart]:
     axis = alt.Axis(labels=labels, ticks=False, domain=False, labelLimit=150)
-    y = alt.Y("row:N", sort=list(dict.fromkeys(table["row"])), title=None, axis=axis)
+    order = list(dict.fromkeys(table["row"]))
+    y = alt.Y("row:N", sort=order, title=None, axis=axis).scale(paddingInner=0.2)
     base = alt.Chart(table).encode(
         y=y, yOffset=alt.YOffset("manifold:N", sort=list(SHAPES)), color=by_shape()
     )
@@ -201,8 +208,7 @@ def _dots(table: pd.DataFrame, title: str, labels: bool) -> list[alt.Chart]:
 def fig_thickness(exponents: pd.DataFrame) -> alt.TopLevelMixin:
     """The exponent of L(n) against the thickness of the shell, for every architecture."""
     table = labelled(exponents[exponents["floor"] == 0.0])
-    kinds = table.groupby("d")["autoencoder"].nunique()
-    ds = sorted(kinds.index[kinds == kinds.max()])[-2:]
+    ds = sorted(table.loc[table["architecture"] == "topk", "d"].unique())[-2:]
     panels = [_thickness_panel(table[table["d"] == d], bool(d == ds[0])) for d in ds]
     thick = table[table["d"] == ds[-1]].sort_values("thickness").groupby("autoencoder")["beta"]
     ends = {n: (g.iloc[0], g.iloc[-1]) for n, g in thick}
@@ -246,7 +252,7 @@ def _thickness_panel(table: pd.DataFrame, first: bool) -> alt.LayerChart:
     words = alt.Chart(ends).mark_text(align="left", dx=7, fontSize=11)
     words = words.encode(x="thickness:Q", y="height:Q", text="autoencoder:N", color=colour)
     zero = alt.Chart(pd.DataFrame({"y": [0.0]})).mark_rule(opacity=0.5).encode(y="y:Q")
-    return alt.layer(zero, bars, lines, words).properties(width=248, height=270, title=f"d = {d}")
+    return alt.layer(zero, bars, lines, words).properties(width=222, height=270, title=f"d = {d}")
 
 
 def fig_fields(fields: pd.DataFrame, d: int, thickness: float) -> alt.TopLevelMixin:
@@ -262,18 +268,18 @@ def fig_fields(fields: pd.DataFrame, d: int, thickness: float) -> alt.TopLevelMi
         alt.Chart(table)
         .mark_rect()
         .encode(
-            x=alt.X("angle:O", title="degrees from the latent's direction").axis(
+            x=alt.X("angle:O", title="degrees from its direction").axis(
                 values=[0, 45, 90, 135, 180], labelAngle=0, ticks=False
             ),
             y=alt.Y("radius:O", title="radius", sort="descending").axis(ticks=False, format=".2~f"),
             color=fires(),
             tooltip=tooltip,
         )
-        .properties(width=145, height=80)
+        .properties(width=150, height=80)
     )
     chart = cells.facet(facet=alt.Facet("autoencoder:N", title=None, sort=order), columns=3)
     widths = field_widths(table)
-    listed = ", ".join(f"{name} {w.inner:.0f}° to {w.outer:.0f}°" for name, w in widths.iterrows())
+    listed = "; ".join(f"{name} {w.inner:.0f}° to {w.outer:.0f}°" for name, w in widths.iterrows())
     return theme.finish(
         chart,
         "fields",
@@ -325,7 +331,10 @@ def _mixture_panel(mixtures: pd.DataFrame, y: str, title: str) -> alt.LayerChart
     points = mixtures.groupby(["manifold", "d_sae"])
     table = points[[y, f"predicted_{y}"]].median()
     table = table.assign(low=points[y].min(), high=points[y].max()).reset_index()
-    x = alt.X("d_sae:Q", title="d_sae, latents in the dictionary").scale(type="log", base=2, nice=False)
+    table["at"] = table["d_sae"] * table["manifold"].map({"sphere": 0.975, "shell": 1.025})
+    span = [0.9 * table["d_sae"].min(), 1.1 * table["d_sae"].max()]
+    x = alt.X("d_sae:Q", title="d_sae, latents in the dictionary")
+    x = x.scale(type="log", base=2, domain=span, nice=False)
     x = x.axis(values=sorted(table["d_sae"].unique()), format=",", grid=False)
     base = alt.Chart(table).encode(x=x, color=by_shape())
     tooltip = [
@@ -336,8 +345,8 @@ def _mixture_panel(mixtures: pd.DataFrame, y: str, title: str) -> alt.LayerChart
     ]
     line = base.mark_line(strokeDash=[5, 4], strokeWidth=1.6)
     line = line.encode(y=alt.Y(f"predicted_{y}:Q", title=title).axis(tickCount=5))
-    bars = base.mark_rule(strokeWidth=3, opacity=0.45).encode(y="low:Q", y2="high:Q")
-    dots = base.mark_circle(size=60, opacity=1).encode(y=f"{y}:Q", tooltip=tooltip)
+    bars = base.mark_rule(strokeWidth=3, opacity=0.45).encode(x="at:Q", y="low:Q", y2="high:Q")
+    dots = base.mark_circle(size=60, opacity=1).encode(x="at:Q", y=f"{y}:Q", tooltip=tooltip)
     names = pd.DataFrame({"manifold": list(SHAPES), "y": [12, 29]})
     words = alt.Chart(names).mark_text(align="left", fontWeight=600)
     words = words.encode(

@@ -19,6 +19,7 @@ from geowall.figures.hyperspheres import COLOURS, LATENTS, fires, labelled
 from geowall.sae.curves import best
 
 PICKED = "datum.d == picked_d && datum.autoencoder == picked_autoencoder"
+HERE = f"{PICKED} && datum.thickness == picked_thickness"
 
 
 def choices(values: Sequence[float], most: int) -> list[float]:
@@ -30,7 +31,7 @@ def choices(values: Sequence[float], most: int) -> list[float]:
 
 def fig_picker(curves: pd.DataFrame, angles: pd.DataFrame, fields: pd.DataFrame) -> alt.TopLevelMixin:
     """L(n), the angles in the dictionary and the firing field for the reader's choice of three."""
-    ds = choices(curves.groupby("d").filter(lambda t: t["architecture"].nunique() > 3)["d"], 2)
+    ds = choices(curves.loc[curves["architecture"] == "topk", "d"], 3)
     thicknesses = choices(curves["thickness"], 4)
     tables = [_chosen(table, ds, thicknesses) for table in (best(curves), angles, fields)]
     names = [name for name in COLOURS if name in set(tables[0]["autoencoder"])]
@@ -39,7 +40,11 @@ def fig_picker(curves: pd.DataFrame, angles: pd.DataFrame, fields: pd.DataFrame)
         _radio("picked_thickness", thicknesses, thicknesses[-1], "half thickness of the shell: "),
         _radio("picked_autoencoder", names, names[0], ""),
     ]
-    panels = [_curve(tables[0]), _angles(tables[1]), _field(tables[2])]
+    panels = [
+        _curve(tables[0]) + _missing(tables[0], ds, thicknesses, names),
+        _angles(tables[1]),
+        _field(tables[2]),
+    ]
     chart = alt.hconcat(*panels, spacing=12).add_params(*controls).resolve_scale(color="independent")
     n = int(fields["n_latents"].iloc[0])
     return theme.finish(
@@ -78,7 +83,17 @@ def _curve(table: pd.DataFrame) -> alt.LayerChart:
     band = here.mark_area(opacity=0.25, color=theme.ORANGE).encode(y=y, y2="worst:Q")
     line = here.mark_line(strokeWidth=2.5, color=theme.ORANGE).encode(y=y)
     dots = here.mark_circle(size=34, opacity=1, color=theme.ORANGE).encode(y=y, tooltip=tooltip)
-    return alt.layer(others, band, line, dots).properties(width=155, height=190, title="Loss")
+    return alt.layer(others, band, line, dots).properties(width=148, height=190, title="Loss")
+
+
+def _missing(table: pd.DataFrame, ds: list, thicknesses: list, names: list[str]) -> alt.Chart:
+    """Say so where the reader's choice was not trained."""
+    there = set(zip(table["d"], table["thickness"], table["autoencoder"], strict=True))
+    every = [(float(d), float(t), name) for d in ds for t in thicknesses for name in names]
+    lacking = [choice for choice in every if choice not in there]
+    rows = pd.DataFrame(lacking, columns=["d", "thickness", "autoencoder"]).assign(words="not trained here")
+    text = alt.Chart(rows).transform_filter(HERE).mark_text(fontSize=12)
+    return text.encode(x=alt.value(74), y=alt.value(90), text="words:N")
 
 
 def _angles(table: pd.DataFrame) -> alt.Chart:
@@ -89,14 +104,12 @@ def _angles(table: pd.DataFrame) -> alt.Chart:
         alt.Tooltip("share:Q", title="share of pairs", format=".1%"),
         alt.Tooltip("live:Q", title="live latents"),
     ]
-    here = alt.Chart(table).transform_filter(f"{PICKED} && datum.thickness == picked_thickness")
+    here = alt.Chart(table).transform_filter(HERE)
     y = alt.Y("share:Q", title=None).axis(format=".0%", tickCount=4)
     bars = here.mark_bar(color=theme.BLUE, width=7).encode(x=x, y=y, tooltip=tooltip)
-    live = here.transform_aggregate(live="max(live)").transform_calculate(
-        words="datum.live + ' live latents'"
-    )
+    live = here.transform_aggregate(live="max(live)").transform_calculate(words="datum.live + ' live'")
     words = live.mark_text(align="left", fontSize=11).encode(x=alt.value(4), y=alt.value(8), text="words:N")
-    return (bars + words).properties(width=140, height=190, title="Dictionary")
+    return (bars + words).properties(width=132, height=190, title="Dictionary")
 
 
 def _field(table: pd.DataFrame) -> alt.Chart:
@@ -105,9 +118,9 @@ def _field(table: pd.DataFrame) -> alt.Chart:
         alt.Tooltip("radius:Q"),
         alt.Tooltip("fires:Q", format=".0%"),
     ]
-    here = alt.Chart(table).transform_filter(f"{PICKED} && datum.thickness == picked_thickness")
+    here = alt.Chart(table).transform_filter(HERE)
     x = alt.X("angle:O", title="degrees from a latent")
     x = x.axis(values=[0, 45, 90, 135, 180], labelAngle=0, ticks=False)
     y = alt.Y("radius:O", title="radius", sort="descending").axis(ticks=False, format=".2~f")
     cells = here.mark_rect().encode(x=x, y=y, color=fires(), tooltip=tooltip)
-    return cells.properties(width=150, height=190, title="Where a latent fires")
+    return cells.properties(width=140, height=190, title="Where a latent fires")

@@ -25,6 +25,7 @@ from geowall.manifolds import Shell
 from geowall.paths import ROOT, GeowallError
 from geowall.sae.lasso import envelope, tiling_loss
 from geowall.sae.model import Sae
+from geowall.sae.scaling import fit_curve
 from geowall.sae.schedule import Member, Schedule, derive
 from geowall.sae.training import Trained, train
 
@@ -128,51 +129,40 @@ def best(curves: pd.DataFrame) -> pd.DataFrame:
     return points.agg(loss="min", median="median", worst="max").reset_index()
 
 
-def exponents(
-    curves: pd.DataFrame, n_bootstrap: int = 500, tolerance: float = 0.05, seed: int = 0
-) -> pd.DataFrame:
+def exponents(curves: pd.DataFrame, n_bootstrap: int = 500, seed: int = 0) -> pd.DataFrame:
     """Two rows a curve, the exponent of L(n) and of L(n) - floor from 2 d latents on, ``floor`` the tiling's.
 
-    L(n) is the best seed's. Columns: ``CURVE``, ``beta`` (minus the slope in logarithms), ``low``, ``high``
-    (95 %, widths and the seeds at each of them drawn again), ``floor`` (what was subtracted) and
-    ``n_saturation`` (the fewest latents whose loss is within ``tolerance`` of the least). Where the floor is
-    zero there is one row.
+    Columns: ``CURVE``, ``beta`` (minus the slope in logarithms), ``low``, ``high`` (95 %, seeds drawn again),
+    ``floor`` (what was subtracted), ``n_saturation`` (:func:`geowall.sae.scaling.fit_curve`). Where the floor
+    is zero there is one row; curves with fewer than three widths have none.
     """
     rows = []
     for names, curve in curves.groupby(CURVE, sort=False):
         keys = dict(zip(CURVE, names, strict=True))
-        wide = curve.pivot(index="n_latents", columns="seed", values="loss")
-        lowest = wide.min(axis=1)
-        enough = int(lowest.index[lowest <= (1 + tolerance) * lowest.min()][0])
-        past = wide[wide.index >= 2 * keys["d"]]
-        for floor in sorted({0.0, tiling_level(keys["d"], keys["thickness"], keys["penalty"])}):
-            fit = _slopes(past.index.to_numpy(), past.to_numpy() - floor, n_bootstrap, seed)
-            rows.append(keys | fit | {"floor": floor, "n_saturation": enough})
+        past = curve[curve["n_latents"] >= 2 * keys["d"]]
+        if past["n_latents"].nunique() < 3:
+            continue
+        floor = tiling_level(keys["d"], keys["thickness"], keys["penalty"])
+        fit = fit_curve(past, floor, n_bootstrap, seed)
+        for suffix, subtracted in {"": 0.0, "_excess": floor}.items():
+            if subtracted or not suffix:
+                ends = {name: fit[name + suffix] for name in ("beta", "low", "high")}
+                rows.append(keys | ends | {"floor": subtracted, "n_saturation": fit["n_saturation"]})
     return pd.DataFrame(rows)
 
 
-def _slopes(n: np.ndarray, excess: np.ndarray, n_bootstrap: int, seed: int) -> dict[str, float]:
-    """Exponent through the best of the seeds, ``excess`` [width seed], and the interval of redrawn ones."""
-    widths, seeds = excess.shape
-    random = np.random.default_rng(seed)
-    drawn = random.integers(widths, size=(n_bootstrap, widths))
-    again = random.integers(seeds, size=(n_bootstrap, widths, seeds))
-    x, y = np.log(n), np.log(np.maximum(excess, 1e-12))
-    dx = x[drawn] - x[drawn].mean(1, keepdims=True)
-    spread = np.square(dx).sum(1)
-    redrawn = np.take_along_axis(y[drawn], again, axis=2).min(2)
-    betas = -(dx * redrawn).sum(1)[spread > 0] / spread[spread > 0]
-    low, high = np.quantile(betas, [0.025, 0.975])
-    return {"beta": float(-np.polyfit(x, y.min(1), 1)[0]), "low": float(low), "high": float(high)}
-
-
 def falls(curves: pd.DataFrame) -> pd.DataFrame:
-    """What latents beyond 2 d still buy: ``CURVE`` and ``fall``, the share of L(2 d) gone at the widest."""
+    """What latents beyond about 2 d still buy, by the best seeds.
+
+    Columns: ``CURVE``, ``fall`` (share of the loss at 2 d or 2 d + 1 latents, the better, gone at the
+    widest: with exactly 2 d training does not always find the signed basis).
+    """
     rows = []
     for names, curve in curves.groupby(CURVE, sort=False):
         keys = dict(zip(CURVE, names, strict=True))
         lowest = curve.groupby("n_latents")["loss"].min()
-        rows.append(keys | {"fall": float(1.0 - lowest.iloc[-1] / lowest[2 * keys["d"]])})
+        basis = lowest.reindex([2 * keys["d"], 2 * keys["d"] + 1]).min()
+        rows.append(keys | {"fall": float(1.0 - lowest.iloc[-1] / basis)})
     return pd.DataFrame(rows)
 
 

@@ -1,0 +1,166 @@
+"""The tables of chapter 02: curves, exponents, fields of known latents, mixtures against brute force."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from geowall.manifolds import Shell
+from geowall.paths import GeowallError
+from geowall.sae import Rule, Sae, curves, fields, mixtures
+from geowall.sae.lasso import tiling_loss
+
+FAST = {"steps": 150, "batch": 128, "lr": 1e-2}
+SWEEP = {
+    "rules": ["relu l1=0.1"],
+    "ds": [3],
+    "thicknesses": [0.0, 0.5],
+    "n_latents": [4, 16],
+    "seeds": [0, 1],
+}
+WORLD = {"d": 2, "thickness": 0.0, "p_manifold": 0.5, "n_discrete": 3, "alpha": 1.0, "rate": 1.0}
+
+
+def curve(loss, d=3, **other):
+    names = {"manifold": "sphere", "d": d, "thickness": 0.0, "architecture": "relu", "penalty": "l1=0.1"}
+    n = [2 * d, 4 * d, 8 * d, 16 * d]
+    rows = [{"n_latents": m, "seed": s, "loss": loss(m) * (1 + 0.1 * s)} for m in n for s in (0, 1)]
+    return pd.DataFrame(rows).assign(**{**names, **other})
+
+
+def test_an_autoencoder_is_named_by_text():
+    assert curves.rule("jumprelu l0=0.03") == Rule("jumprelu", l0=0.03)
+    for wrong in ("relu", "relu l1", "relu l1=much", "relu size=3"):
+        with pytest.raises(GeowallError, match="no such autoencoder"):
+            curves.rule(wrong)
+
+
+def test_loss_curves_have_a_row_an_autoencoder():
+    table = curves.loss_curves([SWEEP], **FAST)
+    assert list(table.columns) == curves.COLUMNS
+    assert len(table) == 2 * 4 * 2 and sorted(table["n_latents"].unique()) == [4, 6, 7, 16]
+    assert table.groupby("manifold")["thickness"].unique().map(list).to_dict() == {
+        "shell": [0.5],
+        "sphere": [0.0],
+    }
+    assert np.allclose(table["mse"] + table["penalty_value"], table["loss"])
+
+
+def test_equal_sweeps_are_trained_once():
+    members = curves.members_of(SWEEP)
+    assert curves.trained(members, FAST) is curves.trained(list(members), dict(FAST))
+    assert curves.trained(members, FAST) is not curves.trained(members, {**FAST, "lr": 2e-2})
+
+
+def test_exponents_of_known_power_laws_come_back():
+    floor = curves.tiling_level(3, 0.0, "l1=0.1")
+    table = curves.exponents(curve(lambda n: floor + n**-0.7))
+    assert table["floor"].tolist() == [0.0, floor]
+    assert table["beta"][1] == pytest.approx(0.7) and table["beta"][0] < 0.5
+    assert (table["low"] <= table["beta"]).all() and (table["beta"] <= table["high"] + 1e-9).all()
+    plain = curves.exponents(curve(lambda n: n**-0.4, architecture="topk", penalty="k=2"))
+    assert plain["floor"].tolist() == [0.0] and plain["beta"][0] == pytest.approx(0.4)
+
+
+def test_falls_and_rises_read_the_best_seed():
+    assert curves.falls(curve(lambda n: 1 / n))["fall"][0] == pytest.approx(1 - 1 / 8)
+    rise = curves.rises(curve(lambda n: 1.0 if n < 20 else 1.2))
+    assert rise["rise"][0] == pytest.approx(0.2) and rise["at"][0] == 24
+    assert curves.rises(curve(lambda n: 1 / n))["rise"][0] == 0.0
+
+
+def test_the_tiling_level_is_the_mean_over_the_radius():
+    radii = Shell(4, 0.5).sample(20_000, 0).norm(dim=1).tolist()
+    mean = np.mean([tiling_loss(0.3, r) for r in radii])
+    assert curves.tiling_level(4, 0.5, "l1=0.3") == pytest.approx(mean, rel=0.01)
+    assert curves.tiling_level(4, 0.5, "l0=0.2") == 0.2 and curves.tiling_level(4, 0.5, "k=2") == 0.0
+
+
+def test_exact_codes_are_no_worse_than_trained_ones():
+    exact = curves.exact_codes({**SWEEP, "thicknesses": [0.0]}, 0.1, **FAST)
+    ours = curves.loss_curves([{**SWEEP, "thicknesses": [0.0]}], **FAST)
+    both = exact.merge(ours, on=["n_latents", "seed"], suffixes=("_exact", ""))
+    assert len(both) == 8 and (both["loss_exact"] < 1.05 * both["loss"]).all()
+
+
+def made(architecture, bias=0.0, k=1):
+    rows = torch.cat([torch.eye(2), -torch.eye(2)])
+    return Sae(
+        architecture, k, rows.T.contiguous(), torch.full((4,), bias), rows, torch.zeros(2), torch.zeros(4)
+    )
+
+
+def test_a_half_space_widens_with_the_radius_and_a_cone_does_not():
+    alive = torch.arange(4)
+    at = {
+        r: [fields._fires(made("relu", -0.5), alive, a, r, 0) for a in (10, 50, 70, 100)] for r in (0.6, 1.4)
+    }
+    assert at[0.6] == [1.0, 0.0, 0.0, 0.0] and at[1.4] == [1.0, 1.0, 0.0, 0.0]
+    cone = [[fields._fires(made("topk"), alive, a, r, 0) for a in (10, 40, 50)] for r in (0.6, 1.4)]
+    assert cone == [[1.0, 1.0, 0.0]] * 2
+
+
+def test_copies_fire_together_and_span_one_dimension():
+    x = Shell(2, 0.5).sample(2000, 0)
+    tiles = fields._nearest(made("topk"), x, hollow=False)
+    twins = fields._nearest(fields._doubled(made("topk")), x, hollow=False)
+    assert len(tiles) == 4 and len(twins) == 8
+    assert tiles["cofiring"].max() == 0.0 and tiles["rank"].tolist() == pytest.approx([2.0] * 4)
+    assert twins["cofiring"].min() == 1.0 and twins["rank"].tolist() == pytest.approx([1.0] * 8)
+    assert twins["cosine"].tolist() == pytest.approx([1.0] * 8)
+    assert torch.allclose(made("topk")(x), fields._doubled(made("topk"))(x))
+
+
+def test_fields_angles_and_neighbours_cover_the_sweep():
+    shown = [SWEEP]
+    field = fields.fields(shown, 16, 0, **FAST)
+    assert field.groupby("thickness")["radius"].nunique().to_dict() == {0.0: 1, 0.5: fields.RADII}
+    assert field["fires"].between(0, 1).all()
+    angles = fields.decoder_angles(shown, 16, 0, **FAST)
+    assert angles.groupby("thickness")["share"].sum().tolist() == pytest.approx([1.0, 1.0])
+    near = fields.neighbours(shown, 16, 0, **FAST)
+    assert near["radial_spread"].isna().equals(near["manifold"] == "sphere")
+
+
+def test_the_circle_table_lies_on_the_circle():
+    table = fields.circle([4, 8], 0.1, 0, **FAST)
+    arcs = table[table["part"] != "reconstruction"]
+    assert np.allclose(np.hypot(arcs["x"], arcs["y"]), 1.0, atol=1e-5)
+    assert table[table["part"] == "arrow"].groupby("n_latents").size().to_dict() == {4: 4, 8: 8}
+
+
+def test_a_measured_loss_becomes_convex_and_stays_below():
+    single = pd.DataFrame({"n_latents": [1, 2, 4, 8], "seed": 0, "loss": [0.9, 0.5, 0.45, 0.2]})
+    loss = mixtures.measured_loss(single, 10, at_zero=1.0)
+    gains = -np.diff(loss)
+    assert loss[0] == 1.0 and loss[10] == loss[8] == 0.2
+    assert (np.diff(gains) <= 1e-12).all()
+    assert (loss[single["n_latents"]] <= single["loss"] + 1e-12).all()
+
+
+def test_the_prediction_is_the_best_of_all_allocations():
+    single = pd.DataFrame({"n_latents": [1, 2, 3, 4], "seed": 0, "loss": [0.7, 0.45, 0.3, 0.2]})
+    p = [0.5, *mixtures.scene(WORLD).frequencies.tolist()]
+    loss = mixtures.measured_loss(single, 5, 1.0)
+    covered = tiling_loss(0.1)
+
+    def cost(on, found):
+        return p[0] * loss[on] + sum(q * (covered if i < found else 1.0) for i, q in enumerate(p[1:]))
+
+    options = {(n, m): cost(n, m) for n, m in itertools.product(range(6), range(4)) if n + m == 5}
+    on, found = min(options, key=options.get)
+    assert mixtures.predicted(WORLD, 0.1, single, 5) == (on, found + 1)
+
+
+def test_mixtures_are_counted_and_separate():
+    single = curves.loss_curves([{**SWEEP, "ds": [2], "thicknesses": [0.0]}], **FAST)
+    world, training = {**WORLD, "n_discrete": 12}, {**FAST, "steps": 600, "lr": 5e-3}
+    table = mixtures.mixture(world, [16], 0.1, [0, 1], single, **training)
+    assert list(table.columns) == mixtures.COLUMNS and len(table) == 2
+    assert (table["n_on_manifold"] + table["n_discovered"] - 1 <= 16).all()
+    apart = mixtures.separation(world, [16], 0.1, [0, 1], **training)
+    assert (apart["additivity_gap"].abs() < 0.1).all() and (apart["specificity"] > 0.5).all()
