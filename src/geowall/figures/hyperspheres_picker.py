@@ -38,7 +38,7 @@ def fig_picker(curves: pd.DataFrame, angles: pd.DataFrame, fields: pd.DataFrame)
     controls = [
         _radio("picked_d", ds, ds[-1], "dimensions d: "),
         _radio("picked_thickness", thicknesses, thicknesses[-1], "half thickness of the shell: "),
-        _radio("picked_autoencoder", names, names[0], ""),
+        _radio("picked_autoencoder", names, names[0], "autoencoder: "),
     ]
     panels = [
         _curve(tables[0]) + _missing(tables[0], ds, thicknesses, names),
