@@ -13,6 +13,7 @@ from geowall.sae.discovery import features
 from geowall.sae.lasso import envelope, lasso_codes, signed_basis_gauge, signed_basis_loss, tiling_loss
 from geowall.sae.metrics import evaluate, measure
 from geowall.sae.model import Sae
+from geowall.sae.rows import Rows
 from geowall.sae.scaling import exponents
 from geowall.sae.schedule import Member, Schedule, grid
 from geowall.sae.training import Trained, train
@@ -20,6 +21,7 @@ from geowall.sae.training import Trained, train
 __all__ = [
     "ARCHITECTURES",
     "Member",
+    "Rows",
     "Rule",
     "Sae",
     "Schedule",

@@ -120,7 +120,8 @@ def evaluate(members: Sequence[Member], saes: Sequence[Sae], n_tokens: int = 16_
     for member, sae in zip(members, saes, strict=True):
         if member.manifold not in seen:
             seed = derive(0, "evaluation", repr(member.manifold))
-            seen[member.manifold] = member.manifold.sample(n_tokens, seed)
+            source = member.manifold
+            seen[source] = getattr(source, "unseen", source.sample)(n_tokens, seed)
         rows.append(member.describe() | measure(sae, seen[member.manifold], member.rule))
     return pd.DataFrame(rows)
 

@@ -14,23 +14,38 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from geowall.kernels.sae_step import ARCHITECTURES, Rule
-from geowall.manifolds import Manifold
 from geowall.paths import GeowallError
 
 FLOATS = 2**23  # of samples drawn at once: 32 MB
+
+
+class Source(Protocol):
+    """Where tokens come from: a manifold, or :class:`geowall.sae.rows.Rows`.
+
+    Equal sources must have equal ``repr`` and hash. A source with a method ``unseen`` of the same arguments
+    is measured on what that gives.
+    """
+
+    @property
+    def d_model(self) -> int:
+        """Dimensions of a token."""
+
+    def sample(self, n: int, seed: int, device: str = "cpu") -> Float[Tensor, "token d_model"]:
+        """Draw ``n`` tokens; equal seeds give equal tokens."""
 
 
 @dataclass(frozen=True)
 class Member:
     """One autoencoder of a sweep: its data, its width, its rule, its seed (of start and of data)."""
 
-    manifold: Manifold
+    manifold: Source
     n_latents: int
     rule: Rule
     seed: int
@@ -53,7 +68,7 @@ class Member:
         """The columns that tell members apart in every table."""
         m, rule = self.manifold, self.rule
         return {
-            "manifold": type(m).__name__.lower(),
+            "manifold": getattr(m, "name", type(m).__name__.lower()),
             "d": m.d_model,
             "thickness": getattr(m, "thickness", 0.0),
             "architecture": rule.architecture,
@@ -65,7 +80,7 @@ class Member:
 
 
 def grid(
-    manifolds: Sequence[Manifold], n_latents: Sequence[int], rules: Sequence[Rule], seeds: Sequence[int]
+    manifolds: Sequence[Source], n_latents: Sequence[int], rules: Sequence[Rule], seeds: Sequence[int]
 ) -> list[Member]:
     """Every combination, manifold by manifold."""
     return [Member(*values) for values in itertools.product(manifolds, n_latents, rules, seeds)]
