@@ -35,8 +35,9 @@ $(READY): requirements.lock pyproject.toml tools/environment.sh
 book: $(READY)  ## execute every chapter and build a browsable book of that run
 	@$(GEOWALL) book --profile $(PROFILE)
 
-test: lint  ## lint, unit tests, notebooks at quick, strict book build, browser test
-	@$(BIN)/python -m pytest
+test: lint  ## lint, notebooks at quick, unit tests, strict book build, browser test
+	@$(GEOWALL) run
+	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 run: $(READY)  ## run chapters: make run CH=08 P="k=75"; all of them without CH
 	@$(GEOWALL) run $(CH) --profile $(PROFILE) $(foreach p,$(P),-p $(p))

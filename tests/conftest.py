@@ -11,6 +11,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from geowall.paths import ROOT
+from geowall.runs.store import locked
+from geowall.site import build
+
 HELPER = """
 import time
 
@@ -123,3 +127,14 @@ def book(tmp_path: Path) -> Book:
     (root / "README.md").write_text("# Tiny\n")
     write_notebook(root / "notebooks" / "01_tiny.ipynb", CELLS)
     return Book(root, log)
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The committed pages, rendered with every warning an error: once, whichever worker comes first."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared if worker_id == "master" else shared.parent
+    with locked(shared / "site.lock"):
+        if not (shared / "site").exists():
+            build.build_published(ROOT, shared / "site", strict=True)
+    return shared / "site"

@@ -18,7 +18,6 @@ import pytest
 import yaml
 
 from geowall.paths import ROOT
-from geowall.site import build
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 if CHROMIUM is None:
@@ -67,12 +66,11 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = build.build_published(ROOT, tmp_path_factory.mktemp("site") / "html").parent
-    handler = functools.partial(_Quiet, directory=str(folder))
+def site(published: Path) -> Iterator[Site]:
+    handler = functools.partial(_Quiet, directory=str(published))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield Site(folder, server.server_port)
+        yield Site(published, server.server_port)
         server.shutdown()
 
 

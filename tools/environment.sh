@@ -27,7 +27,7 @@ log "making .venv with $("$python" --version); the first time this downloads abo
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 # torch first, by itself and exact: otherwise pip may pick another build of it for one of its dependants.
 torch=$(grep '^torch==' requirements.lock)
-install=(.venv/bin/python -m pip install --quiet --disable-pip-version-check)
+install=(.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile)
 "${install[@]}" "$torch" || refuse "the environment was not made" "$torch could not be installed (above)" \
   "check the network and the disk (df -h .), then make env"
 log "torch is in; installing the rest"
@@ -35,5 +35,6 @@ log "torch is in; installing the rest"
   "a pinned package could not be installed (above)" "check the network and the disk (df -h .), then make env"
 "${install[@]}" --no-deps --no-build-isolation -e . || refuse "the environment was not made" \
   "the package itself could not be installed (above)" "rm -rf .venv && make env"
+.venv/bin/python -m compileall -qq -j 0 -x '[/\\]tests?[/\\]' .venv/lib || true  # pip would use one core for it
 touch .venv/.installed
 log "ready"
