@@ -76,7 +76,8 @@ def test_a_start_is_not_far_above_the_data(architecture, n):
     model = from_flat(start(n, d, rule, seed=0), architecture, 2, n)
     x = Sphere(d).sample(4000, 0)
     row = sae.measure(model, x)
-    assert row["mse"] < 1.2
+    alone = architecture == "spade" and n == 1  # one prototype stands for every token, wherever it is
+    assert row["mse"] < (3.0 if alone else 1.2)
     if architecture == "jumprelu" and n > 12:
         assert 0.5 * 2 * d < row["l0"] < 2 * 2 * d
 

@@ -17,7 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from geowall.kernels import spade
 from geowall.kernels.sae_step import Rule, Views, cut_of, update, views
+from geowall.kernels.sparsemax import sparsemax
 
 CACHE = 2**18  # floats of codes in flight on a CPU: 1 MB
 
@@ -65,9 +67,12 @@ def gradients(
     grad = torch.zeros_like(params)
     curve, fired = params.new_zeros(members, 4), params.new_zeros(members, n_latents)
     weights, into = views(params, n_latents, d_model), views(grad, n_latents, d_model)
+    take = _spade_tile if rule.architecture == "spade" else _tile
     for start in range(0, batch, work.tile):
-        _tile(weights, into, x[:, start : start + work.tile], batch, rule, work, l1, l0, curve, fired)
-    into.log_threshold.mul_(weights.log_threshold.exp())
+        take(weights, into, x[:, start : start + work.tile], batch, rule, work, l1, l0, curve, fired)
+    into.log_threshold.mul_(
+        weights.log_threshold.sigmoid() if rule.architecture == "spade" else weights.log_threshold.exp()
+    )
     curve[:, :3] /= batch
     return grad, curve, fired
 
@@ -108,6 +113,39 @@ def _tile(
     fired += counts
     curve[:, 0] += error.float().square().sum((1, 2))
     curve[:, 1] += f.sum((1, 2), dtype=curve.dtype)
+    curve[:, 2] += counts.sum(1)
+
+
+def _spade_tile(
+    w: Views,
+    into: Views,
+    x: Tensor,
+    batch: int,
+    rule: Rule,
+    work: Workspace,
+    l1: Tensor,
+    l0: Tensor,
+    curve: Tensor,
+    fired: Tensor,
+) -> None:
+    """The same for SpaDE: a score's gradient is the code's, less its mean on the support."""
+    low, pull = work.dtype, (2.0 * l1 / batch).view(-1, 1, 1)
+    p, scale = spade.scores(w, x)
+    far, f = spade.distances(p, scale, x), sparsemax(p)
+    on = f > 0
+    error = torch.bmm(f.to(low), w.dec.to(low)).to(x.dtype) - x
+    back = torch.bmm(error.to(low), w.dec.to(low).transpose(1, 2)).to(x.dtype)
+    back.mul_(2.0 / batch).add_(0.5 * pull * far)
+    back.sub_((back * on).sum(2, keepdim=True) / on.sum(2, keepdim=True)).mul_(on)
+    towards = 2.0 * scale * back - pull * f
+    into.enc.add_(torch.bmm(towards.transpose(1, 2).to(low), x.to(low)))
+    into.enc.sub_(towards.sum(1).unsqueeze(-1) * w.enc)
+    into.dec.add_(torch.bmm(f.transpose(1, 2).to(low), error.to(low)), alpha=2.0 / batch)
+    into.log_threshold[:, 0] -= (back * far).sum((1, 2))
+    counts = on.sum(1, dtype=fired.dtype)
+    fired += counts
+    curve[:, 0] += error.square().sum((1, 2))
+    curve[:, 1] += (f * far).sum((1, 2))
     curve[:, 2] += counts.sum(1)
 
 

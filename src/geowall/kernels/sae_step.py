@@ -5,7 +5,9 @@ The loss of a batch, with codes ``f`` and pre-activations ``p = W_enc x + b_enc`
     mean |x - W_dec f - b_dec|^2 + l1 mean sum f + l0 mean sum H(p - threshold)
 
 where H has a straight-through gradient of a given bandwidth with respect to the threshold (Rajamanoharan et
-al. 2024, arXiv 2407.14435, equations 11 and 12). The rows of the decoder stay on the unit sphere.
+al. 2024, arXiv 2407.14435, equations 11 and 12). The rows of the decoder stay on the unit sphere, but for
+SpaDE (:mod:`geowall.kernels.spade`), whose decoder is free, which has no biases, and whose ``l1`` weighs each
+code by the squared distance to its prototype.
 
 >>> rule = Rule("relu", l1=0.1)
 >>> params = torch.zeros(size(2, 3)); views(params, 2, 3).dec[:] = torch.eye(2, 3)
@@ -23,7 +25,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-ARCHITECTURES = ("relu", "jumprelu", "topk", "batchtopk", "matching_pursuit")
+from geowall.kernels import spade
+from geowall.kernels.sparsemax import sparsemax_slow
+
+ARCHITECTURES = ("relu", "jumprelu", "topk", "batchtopk", "matching_pursuit", "spade")
+EXACT = "donot_use_mm_for_euclid_dist"
 CURVE = ("mse", "code_sum", "active", "cut")  # what every step reports, each a mean over tokens
 
 
@@ -117,6 +123,10 @@ def encode(parts: Views, x: Tensor, rule: Rule) -> tuple[Tensor, Tensor, Tensor]
     if rule.architecture == "matching_pursuit":
         f = pursue(parts, x, rule.k)
         return f, (f > 0).to(f.dtype), x @ parts.dec.T
+    if rule.architecture == "spade":
+        p, _ = spade.scores(parts, x)
+        f = sparsemax_slow(p)
+        return f, (f > 0).to(f.dtype), p
     p = x @ parts.enc.T + parts.b_enc
     if rule.architecture == "jumprelu":
         return *Jump.apply(p, parts.log_threshold.exp(), rule.bandwidth), p
@@ -129,8 +139,11 @@ def loss_slow(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The definition: loss, its curve row (see CURVE), and how often each latent fired."""
     f, gate, p = encode(parts, x, rule)
-    error = x - f @ parts.dec - parts.b_dec
-    mse, code_sum, active = error.square().sum(1).mean(), f.sum(1).mean(), gate.sum(1).mean()
+    if rule.architecture == "spade":
+        error, weights = x - f @ parts.dec, torch.cdist(x, parts.enc, compute_mode=EXACT).square()
+    else:
+        error, weights = x - f @ parts.dec - parts.b_dec, torch.ones_like(f)
+    mse, code_sum, active = error.square().sum(1).mean(), (weights * f).sum(1).mean(), gate.sum(1).mean()
     loss = mse + rule.l1 * code_sum + rule.l0 * active
     if rule.aux and dead is not None and bool(dead.any()):
         k = min(rule.k_aux, int(dead.sum()))
@@ -157,17 +170,21 @@ def gradients_slow(
 def update(params: Tensor, m: Tensor, v: Tensor, grad: Tensor, lr: float, t: int, rule: Rule, n: int) -> None:
     """Project the decoder's gradient, clip, step Adam, put the decoder back on the sphere; in place.
 
-    Vectors have a leading member axis or none; clipping is per member. ``t`` counts steps from 1.
+    SpaDE's decoder is neither projected nor put back. Vectors have a leading member axis or
+    none; clipping is per member. ``t`` counts steps from 1.
     """
     d = (params.shape[-1] - 2 * n) // (2 * n + 1)
     atoms, slope = views(params, n, d).dec, views(grad, n, d).dec
-    slope -= (slope * atoms).sum(-1, keepdim=True) * atoms
+    free = rule.architecture == "spade"
+    if not free:
+        slope -= (slope * atoms).sum(-1, keepdim=True) * atoms
     grad *= (rule.clip / (grad.norm(dim=-1, keepdim=True) + 1e-6)).clamp(max=1.0)
     m.lerp_(grad, 1.0 - rule.beta1)
     v.mul_(rule.beta2).addcmul_(grad, grad, value=1.0 - rule.beta2)
     root = (v.sqrt() / (1.0 - rule.beta2**t) ** 0.5).add_(rule.eps)
     params.addcdiv_(m, root, value=-lr / (1.0 - rule.beta1**t))
-    atoms /= atoms.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    if not free:
+        atoms /= atoms.norm(dim=-1, keepdim=True).clamp(min=1e-12)
 
 
 def steps_slow(

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
+from geowall.kernels import spade
 from geowall.kernels.sae_step import Rule
 from geowall.sae.model import Sae
 from geowall.sae.schedule import Member, derive
@@ -91,7 +92,7 @@ def measure(sae: Sae, x: Tokens, rule: Rule | None = None) -> dict[str, float]:
     for codes in _codes(sae, x):
         on = codes > 0
         fired, active = fired + on.sum(0), active + float(on.sum())
-        total, covered = total + float(codes.sum()), covered + float(on.any(1).sum())
+        total, covered = total + _cost(sae, x, codes, parts), covered + float(on.any(1).sum())
         parts.append(sae.decode(codes))
     rebuilt, live = torch.cat(parts), fired > 0
     error, penalty = float(mse(x, rebuilt)), (rule.l1 * total + rule.l0 * active) / len(x)
@@ -109,6 +110,15 @@ def measure(sae: Sae, x: Tokens, rule: Rule | None = None) -> dict[str, float]:
         "neighbour_cosine": float(near.median()) if len(near) else float("nan"),
         "coverage": covered / len(x),
     }
+
+
+def _cost(sae: Sae, x: Tokens, codes: Tensor, before: list[Tensor]) -> float:
+    """What l1 weighs: a tile's codes; of SpaDE, each times the squared distance to its prototype."""
+    if sae.architecture != "spade":
+        return float(codes.sum())
+    first = sum(map(len, before))
+    here = x[first : first + len(codes)]
+    return float((codes * spade.distances(here @ sae.W_enc + sae.b_enc, sae.sharpness, here)).sum())
 
 
 def evaluate(members: Sequence[Member], saes: Sequence[Sae], n_tokens: int = 16_384) -> pd.DataFrame:

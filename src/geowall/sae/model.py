@@ -1,7 +1,9 @@
 """A sparse autoencoder as it is used: five arrays in the layout of Gemma Scope, and two functions.
 
 ``codes = gate(x @ W_enc + b_enc)`` and ``reconstruction = codes @ W_dec + b_dec``; nothing is subtracted from
-x and nothing is normalised. Matching pursuit has no encoder: it reads its codes off the decoder.
+x and nothing is normalised. Matching pursuit has no encoder: it reads its codes off the decoder. SpaDE's
+scores ``-L |x - w|^2`` fit the same layout, as ``W_enc = 2 L w`` and ``b_enc = -L |w|^2``: its gate is
+sparsemax, which does not see the part that all latents share.
 
 >>> eye = torch.eye(2)
 >>> sae = Sae("relu", 1, eye, torch.zeros(2), eye, torch.zeros(2), torch.zeros(2))
@@ -17,7 +19,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from geowall.kernels import spade
 from geowall.kernels.sae_step import ARCHITECTURES, Views, pursue, size, views
+from geowall.kernels.sparsemax import sparsemax
 from geowall.paths import GeowallError
 
 
@@ -53,6 +57,8 @@ class Sae:
         if self.architecture == "matching_pursuit":
             return pursue(self._views(), x, self.k)
         p = x @ self.W_enc + self.b_enc
+        if self.architecture == "spade":
+            return sparsemax(p)
         if self.architecture == "topk" and self.k < self.d_sae:
             return p * ((p >= p.topk(self.k, dim=1).values[:, -1:]) & (p > 0))
         return p * ((p > self.threshold) & (p > 0))
@@ -70,6 +76,16 @@ class Sae:
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
         return Sae(**{n: v.to(target) if isinstance(v, Tensor) else v for n, v in moved.items()})
 
+    @property
+    def sharpness(self) -> float:
+        """SpaDE's scale of squared distances, L."""
+        return float(-self.W_enc.square().sum() / (4.0 * self.b_enc.sum()))
+
+    @property
+    def prototypes(self) -> Float[Tensor, "d_sae d_model"]:
+        """SpaDE's prototypes, the points that distances are taken from."""
+        return self.W_enc.T / (2.0 * self.sharpness)
+
     def _views(self) -> Views:
         return Views(self.W_enc.T, self.W_dec, self.b_enc, self.threshold, self.b_dec)
 
@@ -84,6 +100,10 @@ def from_flat(
     if architecture == "batchtopk":
         threshold = threshold + cut
     enc = parts.dec if architecture == "matching_pursuit" else parts.enc
+    if architecture == "spade":
+        scale = spade.sharpness(parts.log_threshold[0])
+        parts.b_enc.copy_(-scale * enc.square().sum(1))
+        enc = 2.0 * scale * enc
     return Sae(architecture, k, enc.T.contiguous(), parts.b_enc, parts.dec, parts.b_dec, threshold)
 
 
@@ -92,6 +112,9 @@ def to_flat(sae: Sae) -> Float[Tensor, " parameter"]:
     flat = sae.W_dec.new_empty(size(sae.d_sae, sae.d_model))
     parts = views(flat, sae.d_sae, sae.d_model)
     arrays = (sae.W_enc.T, sae.W_dec, sae.b_enc, sae.threshold.clamp(min=1e-12).log(), sae.b_dec)
+    if sae.architecture == "spade":
+        scale = sae.b_enc.new_full(sae.b_enc.shape, sae.sharpness)
+        arrays = (sae.prototypes, sae.W_dec, sae.threshold, spade.raw(scale), sae.b_dec)
     for part, value in zip(parts, arrays, strict=True):
         part.copy_(value)
     return flat

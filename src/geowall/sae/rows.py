@@ -77,14 +77,27 @@ class Rows:
     def restore(self, sae: Sae) -> Sae:
         """The autoencoder that does to raw rows what ``sae`` does to centred and scaled ones.
 
-        Decoder rows keep their unit norm; codes and thresholds are in the units of the array.
+        Decoder rows keep their unit norm; codes and thresholds are in the units of the array (but SpaDE's
+        codes have no unit: its prototypes and decoder rows are restored).
         """
         enc = sae.W_enc
+        if sae.architecture == "spade":
+            return self._restore_spade(sae)
         return replace(
             sae,
             b_enc=self.scale * sae.b_enc - self.mean @ enc,
             b_dec=self.scale * sae.b_dec + self.mean,
             threshold=self.scale * sae.threshold,
+        )
+
+    def _restore_spade(self, sae: Sae) -> Sae:
+        points, sharpness = self.scale * sae.prototypes + self.mean, sae.sharpness / self.scale**2
+        return replace(
+            sae,
+            W_enc=2.0 * sharpness * points.T,
+            b_enc=-sharpness * points.square().sum(1),
+            W_dec=self.scale * sae.W_dec,
+            b_dec=self.scale * sae.b_dec + self.mean,
         )
 
     def _take(self, at: Tensor, device: str) -> Tensor:

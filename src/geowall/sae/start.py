@@ -4,6 +4,8 @@ The encoder starts as the decoder's transpose, scaled down by min(1, 2 d_model /
 half of a wide dictionary fires at once, the reconstruction starts far above the data, and what training has
 not undone by its last step looks like a law. The same trap waits for jumprelu, whose penalty moves nothing
 but thresholds within a bandwidth: it starts on caps so narrow that about 2 d_model latents fire at once.
+SpaDE starts with prototypes spread like the tokens at a sharpness of one half, and rebuilds a token from the
+prototypes themselves (Hindupur et al. 2025, for tokens of mean squared norm 1 instead of d_model).
 
 >>> from geowall.kernels.sae_step import Rule, views
 >>> parts = views(start(64, 4, Rule(), seed=0), 64, 4)
@@ -20,8 +22,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from geowall.kernels.sae_step import Rule, size, views
+from geowall.kernels import spade
+from geowall.kernels.sae_step import Rule, Views, size, views
 from geowall.manifolds import Sphere, generator
+from geowall.paths import GeowallError
 from geowall.sae.model import Sae, to_flat
 
 EDGE = 0.2  # least cosine at which a jumprelu latent starts to fire
@@ -35,6 +39,8 @@ def start(n_latents: int, d_model: int, rule: Rule, seed: int) -> Float[Tensor, 
     atoms = normalize(torch.randn(n_latents, d_model, generator=generator(seed)), dim=1)
     # With k latents a token the sum over them is at most k, however wide the dictionary is.
     few = rule.architecture in ("topk", "batchtopk")
+    if rule.architecture == "spade":
+        return _prototypes(flat, parts, d_model, seed)
     scale = 1.0 / min(rule.k, n_latents) if few else min(1.0, 2.0 * d_model / n_latents)
     threshold = THRESHOLD * scale
     if rule.architecture == "jumprelu":
@@ -42,6 +48,15 @@ def start(n_latents: int, d_model: int, rule: Rule, seed: int) -> Float[Tensor, 
     parts.dec.copy_(atoms)
     parts.enc.copy_(scale * atoms)
     parts.log_threshold.fill_(math.log(threshold))
+    return flat
+
+
+def _prototypes(flat: Tensor, parts: Views, d_model: int, seed: int) -> Float[Tensor, " parameter"]:
+    """Points spread like the tokens, in the encoder and in the decoder, at a sharpness of one half."""
+    points = torch.randn(parts.enc.shape, generator=generator(seed)) / math.sqrt(d_model)
+    parts.enc.copy_(points)
+    parts.dec.copy_(points)
+    parts.log_threshold[0] = spade.raw(torch.tensor(0.5))
     return flat
 
 
@@ -61,7 +76,13 @@ def split(sae: Sae, seed: int, jitter: float = 0.05) -> Float[Tensor, " paramete
     """Start twice as wide as ``sae``, at its loss: every latent becomes two of half its code, jittered.
 
     L(n) cannot rise with n at the optimum; a start from the best half checks that training got there.
+
+    Raises:
+        GeowallError: for SpaDE, whose codes share a sum of 1: no copy of half a code leaves it as it is.
     """
+    if sae.architecture == "spade":
+        fix = "start from prototypes, geowall.sae.start.start"
+        raise GeowallError("SpaDE was not split", "its codes compete for a sum of 1", fix)
     noise = jitter * torch.randn(2 * sae.d_sae, sae.d_model, generator=generator(seed))
     twice = Sae(
         sae.architecture,
@@ -81,6 +102,7 @@ def revive(
     x: Float[Tensor, "token d_model"],
     error: Float[Tensor, "token d_model"],
     seed: int,
+    rule: Rule | None = None,
 ) -> None:
     """Point dead latents at badly rebuilt tokens, drawn by squared error, in place; their moments vanish."""
     n, count = len(dead), int(dead.sum())
@@ -90,6 +112,11 @@ def revive(
     badness = error.square().sum(1).clamp(min=1e-20).cpu()
     chosen = torch.multinomial(badness, count, replacement=True, generator=generator(seed))
     atoms = normalize(x[chosen.to(x.device)], dim=1)
+    if rule is not None and rule.architecture == "spade":
+        params.dec[dead] = params.enc[dead] = x[chosen.to(x.device)]
+        for moment in moments:
+            moment.enc[dead] = moment.dec[dead] = 0.0
+        return
     alive = params.enc[~dead].norm(dim=1)
     strength = 0.2 * alive.mean() if len(alive) else 0.2
     params.dec[dead], params.enc[dead], params.b_enc[dead] = atoms, strength * atoms, 0.0

@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geowall.kernels import dense_sae, sae_step, small_sae
+from geowall.kernels import dense_sae, sae_step, small_sae, spade
 from geowall.kernels.sae_step import Rule
 from geowall.sae.checkpoint import Journal
 from geowall.sae.metrics import evaluate
@@ -213,7 +213,9 @@ def _path(member: Member, sweep: _Sweep) -> str:
     if sweep.dtype != torch.float32:
         return "dense"
     if sweep.device == "cpu":
-        return "small" if small_sae.available(rule.architecture, d_model, rule.k) else "dense"
+        served = spade.available() if rule.architecture == "spade" else False
+        served = served or small_sae.available(rule.architecture, d_model, rule.k)
+        return "small" if served else "dense"
     return "chip" if _on_chip(member, sweep.schedule.batch) else "dense"
 
 
@@ -231,7 +233,8 @@ def _advance(bucket: list[Trainee], blocks: dict[int, Blocks], lr: Tensor, step:
     rule, n, path = first.member.rule, first.member.n_latents, _path(first.member, sweep)
     x = blocks[first.member.seed]
     if path == "small":
-        _count(first, *small_sae.steps(first.state, x, lr, step, rule, n))
+        compiled = spade if rule.architecture == "spade" else small_sae
+        _count(first, *compiled.steps(first.state, x, lr, step, rule, n))
     elif path == "slow":
         dead = (first.silent >= sweep.schedule.dead_after).to(x.device)
         _count(first, *sae_step.steps_slow(first.state, x, lr, step, rule, n, dead))
@@ -282,7 +285,7 @@ def _treat(t: Trainee, x: Float[Tensor, "token d_model"], step: int, schedule: S
     if not schedule.revive or t.status != "training" or step > schedule.steps // 2 or not bool(dead.any()):
         return
     error = x - _finish(t).to(str(x.device))(x)
-    revive(t.state, dead.to(x.device), x, error, derive(t.member.seed, "revive", step))
+    revive(t.state, dead.to(x.device), x, error, derive(t.member.seed, "revive", step), t.member.rule)
     t.silent = torch.where(dead, 0.0, t.silent)
 
 
