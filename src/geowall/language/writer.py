@@ -1,0 +1,236 @@
+"""Writing a store of activations: whole shards, in the background, each followed by a line with its hashes.
+
+Rows come in reading order; the writer fills one shard's buffers while a thread stores the shard before, so
+memory is two shards and no more however long the extraction is. Opening a folder again goes on with the
+shards that are missing, truncated or altered (see :mod:`geowall.language.store` for an example).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import zarr
+from torch import Tensor
+
+from geowall.language.sites import Site
+from geowall.language.store import JOURNAL, MANIFEST, Store
+from geowall.paths import GeowallError
+
+FORMAT = 1
+BUFFER = 1 << 29  # bytes that the rows of a shard may take over all sites
+CHUNK = 1 << 20  # bytes read at least when one row is wanted
+_STORED = {"float32": ("float32", torch.float32), "bfloat16": ("uint16", torch.bfloat16)}
+
+
+class Writer:
+    """Adds rows to the missing shards of a store. A context: leaving it waits for the last shard."""
+
+    def __init__(
+        self,
+        folder: object,
+        about: dict[str, Any],
+        origin: dict[str, np.ndarray],
+        shard_rows: int | None = None,
+    ) -> None:
+        """Open ``folder`` or make it.
+
+        Args:
+            folder: a local folder; it is made if need be.
+            about: the manifest: at least ``widths`` (by site), ``rows`` and ``dtype`` (float32 or bfloat16).
+            origin: arrays [row] that say where each row comes from, by name.
+            shard_rows: rows of a shard; by default as many as half a gigabyte holds, 8,192 at most.
+
+        Raises:
+            GeowallError: the folder holds another extraction.
+        """
+        self.folder, self.rows = Path(folder), about["rows"]
+        self.shard_rows = shard_rows or _shard_rows(about)
+        self.sites = [Site.parse(name) for name in about["widths"]]
+        entry = {**about, "format": FORMAT, "shard_rows": self.shard_rows, "origin": sorted(origin)}
+        self.manifest: dict[str, Any] = json.loads(json.dumps(entry))
+        if (self.folder / MANIFEST).is_file():
+            self._refuse_another()
+        else:
+            self._create(origin)
+        self.missing = set(Store.open(self.folder).damaged())
+        for shard in self.missing:  # what is left of it would be read before it is written over
+            for file in self._files(shard):
+                (self.folder / file).unlink(missing_ok=True)
+        group = zarr.open_group(self.folder, mode="r+", zarr_format=3)
+        self._arrays = {name: group[name] for site in self.sites for name in _names(site)}
+        self._thread, self._pending = ThreadPoolExecutor(1), None
+        self._spare: list[dict[Site, Tensor]] = []
+        self._open: tuple[int, dict[Site, Tensor]] | None = None
+        self._filled = 0
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            if self._pending is not None:
+                self._pending.result()
+        finally:
+            self._thread.shutdown()
+
+    def needs(self, first: int, last: int) -> bool:
+        """Whether any of the rows ``first`` to ``last - 1`` lies in a missing shard."""
+        shards = range(first // self.shard_rows, -(-last // self.shard_rows))
+        return last > first and any(shard in self.missing for shard in shards)
+
+    def add(self, first: int, values: dict[Site, Any]) -> None:
+        """Take rows ``first`` onwards of every site ([row, d] each); rows of finished shards are dropped.
+
+        Rows of a missing shard must come in order and without gaps.
+        """
+        values = {site: torch.as_tensor(value) for site, value in values.items()}
+        last = first + len(next(iter(values.values())))
+        while first < last:
+            shard, offset = divmod(first, self.shard_rows)
+            count = min(self.shard_rows - offset, last - first)
+            if shard in self.missing:
+                self._take(shard, offset, {site: value[:count] for site, value in values.items()})
+            values = {site: value[count:] for site, value in values.items()}
+            first += count
+
+    def _take(self, shard: int, offset: int, values: dict[Site, Tensor]) -> None:
+        if self._open is None or self._open[0] != shard:
+            self._open, self._filled = (shard, self._spare.pop() if self._spare else self._buffers()), 0
+        if offset != self._filled:
+            raise ValueError(f"rows of shard {shard} came at {offset} where {self._filled} was next")
+        buffers = self._open[1]
+        for site, value in values.items():
+            buffers[site][offset : offset + len(value)].copy_(value)
+        self._filled += len(next(iter(values.values())))
+        if self._filled == self._size(shard):
+            self._send(shard, buffers)
+
+    def _send(self, shard: int, buffers: dict[Site, Tensor]) -> None:
+        """Hand a full shard to the thread, after the one before is stored."""
+        if self._pending is not None:
+            self._spare.append(self._pending.result())
+        self._pending: Future | None = self._thread.submit(self._write, shard, buffers)
+        self._open = None
+        self.missing.discard(shard)
+
+    def _write(self, shard: int, buffers: dict[Site, Tensor]) -> dict[Site, Tensor]:
+        first, size = shard * self.shard_rows, self._size(shard)
+        for site, buffer in buffers.items():
+            x = buffer[:size]
+            values, norms, sums = (self._arrays[name] for name in _names(site))
+            values[first : first + size] = _as_stored(x)
+            norms[first : first + size] = torch.linalg.vector_norm(x, dim=1, dtype=torch.float32).numpy()
+            sums[shard : shard + 1] = x.sum(0, dtype=torch.float64).numpy()[None]
+        files = {file: _sha256(self.folder / file) for file in self._files(shard)}
+        _append(self.folder / JOURNAL, json.dumps({"shard": shard, "files": files}))
+        return buffers
+
+    def _files(self, shard: int) -> list[str]:
+        keys = (f"c/{shard}/0", f"c/{shard}", f"c/{shard}/0")  # rows, norms, sums: Zarr's names of a shard
+        return [f"{name}/{key}" for site in self.sites for name, key in zip(_names(site), keys, strict=True)]
+
+    def _size(self, shard: int) -> int:
+        return min(self.shard_rows, self.rows - shard * self.shard_rows)
+
+    def _buffers(self) -> dict[Site, Tensor]:
+        rows, dtype = min(self.shard_rows, self.rows), _STORED[self.manifest["dtype"]][1]
+        widths = self.manifest["widths"]
+        return {site: torch.empty(rows, widths[str(site)], dtype=dtype) for site in self.sites}
+
+    def _refuse_another(self) -> None:
+        held = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+        names = held.keys() | self.manifest.keys()
+        differ = sorted(name for name in names if held.get(name) != self.manifest.get(name))
+        if differ:
+            raise GeowallError(
+                f"nothing was extracted into {self.folder}",
+                f"another extraction lies there: it differs in {', '.join(differ)}",
+                "give another folder, or remove that one",
+            )
+
+    def _create(self, origin: dict[str, np.ndarray]) -> None:
+        """Lay out all arrays; the manifest comes last and atomically, so half a layout is no store."""
+        for half in (name for name in (self.folder / JOURNAL, *self.folder.glob("*")) if name.exists()):
+            shutil.rmtree(half) if half.is_dir() else half.unlink()
+        group = zarr.open_group(self.folder, mode="w", zarr_format=3)
+        # Activations do not compress, and a shard of zeros must be a file like any other.
+        plain = {
+            "compressors": None,
+            "filters": None,
+            "fill_value": 0,
+            "config": {"write_empty_chunks": True},
+        }
+        dtype, rows = _STORED[self.manifest["dtype"]][0], self.shard_rows
+        for name, d in self.manifest["widths"].items():
+            chunk = math.gcd(_power_of_two(CHUNK // (d * np.dtype(dtype).itemsize)), rows)
+            values = {"shape": (self.rows, d), "chunks": (chunk, d), "shards": (rows, d), "dtype": dtype}
+            array = group.create_array(name, **values, **plain)
+            array.attrs["holds"] = self.manifest["dtype"]
+            group.create_array(f"{name}_norm", shape=(self.rows,), chunks=(rows,), dtype="float32", **plain)
+            sums = (-(-self.rows // rows), d)
+            group.create_array(f"{name}_sum", shape=sums, chunks=(1, d), dtype="float64", **plain)
+        for name, values in origin.items():
+            group.create_array(name, data=np.ascontiguousarray(values), chunks=(min(len(values), 1 << 16),))
+        beside = self.folder / f".{MANIFEST}"
+        beside.write_text(json.dumps(self.manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        beside.replace(self.folder / MANIFEST)
+
+
+def _names(site: Site) -> tuple[str, str, str]:
+    return str(site), f"{site}_norm", f"{site}_sum"
+
+
+def _shard_rows(about: dict[str, Any]) -> int:
+    itemsize = 2 if about["dtype"] == "bfloat16" else 4
+    fitting = BUFFER // (itemsize * sum(about["widths"].values()))
+    return min(max(512, _power_of_two(fitting)), 8192)
+
+
+def _power_of_two(value: int) -> int:
+    """Largest power of two that is at most ``value``, and at least 1."""
+    return 1 << max(0, value.bit_length() - 1)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _as_stored(x: Tensor) -> np.ndarray:
+    return x.view(torch.uint16).numpy() if x.dtype == torch.bfloat16 else x.numpy()
+
+
+def _append(path: Path, line: str) -> None:
+    """Add a line to a file and see it to the disk; a line that a kill cut short is closed first."""
+    with path.open("ab+") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read(1) == b"\n" else f"\n{line}"
+        file.write(f"{line}\n".encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def locked(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold an exclusive lock on a file; the system lets go of it when the holder dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
