@@ -24,6 +24,13 @@ from geowall.runs.chapters import Chapter
 from geowall.runs.parameters import PROFILES, ParameterError, declared_in, read_yaml
 from geowall.runs.progress import Progress, duration
 
+# glibc hands large buffers back after each use, and a training asks for the same ones every step.
+MALLOC = {
+    "MALLOC_TOP_PAD_": "67108864",
+    "MALLOC_MMAP_THRESHOLD_": "4294967296",
+    "MALLOC_TRIM_THRESHOLD_": "17179869184",
+}
+
 
 def run(args: argparse.Namespace) -> int:
     """Execute chapters, or reuse the runs that have the same sources, inputs and parameters."""
@@ -154,6 +161,31 @@ def parameters(args: argparse.Namespace) -> int:
     return 0
 
 
+def lab_train(args: argparse.Namespace) -> int:
+    """Train a language model of the lab, or go on with a training that was stopped."""
+    if sys.platform == "linux" and not MALLOC.keys() & os.environ.keys():
+        os.execve(sys.executable, [sys.executable, "-m", "geowall", *sys.argv[1:]], os.environ | MALLOC)
+    import torch
+
+    from geowall.language import remake
+
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_num_threads(args.threads or torch.get_num_threads())
+    progress = Progress(args.model)
+    budget, work = (args.tokens, args.minutes), ROOT / "runs" / "lab" / args.model
+    told = functools.partial(_tell_training, progress)
+    made = remake.remake(args.model, args.corpus, *budget, args.to, work, device, told)
+    losses = f"held-out loss {made['held_out_loss']:.3f} nats a token, trigram {made['trigram_loss']:.3f}"
+    progress.close(f"{made['verdict']}: {losses}; {_short(args.to / args.model)}")
+    return 0 if made["verdict"] == "trained" else 1
+
+
+def _tell_training(progress: Progress, record: Any) -> None:
+    gone = f"step {record.steps}/{record.total or '?'}  loss {record.loss:.3f}  {record.rate:,.0f} tokens/s"
+    left = f", {duration(record.left)} left" if record.total and record.rate else ""
+    progress.say(f"{gone}  {duration(record.seconds)}{left}")
+
+
 def clean(args: argparse.Namespace) -> int:
     """Remove failed, abandoned and old runs; keep the newest of each chapter and profile unless --all."""
     removed = ledger.clean(args.out, args.all)
@@ -210,7 +242,25 @@ def _parser() -> argparse.ArgumentParser:
     command(parameters).add_argument("chapter")
     command(status)
     command(clean).add_argument("--all", action="store_true", help="finished runs too")
+    text = "Remake the language models of the lab"
+    _add_lab(commands.add_parser("lab", help=text.lower(), description=f"{text}."))
     return parser
+
+
+def _add_lab(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    text = lab_train.__doc__ or ""
+    added = actions.add_parser("train", help=text.rstrip("."), description=text)
+    added.set_defaults(function=lab_train)
+    added.add_argument("--model", default="lab-small", help="lab-small, the default, or lab-large")
+    added.add_argument("--corpus", default="stdlib", help="stdlib, a folder of text files, or hf:<dataset>")
+    budget = added.add_mutually_exclusive_group()
+    budget.add_argument("--tokens", type=int, help="to train on; the model's own number by default")
+    budget.add_argument("--minutes", type=float, help="to train for, instead")
+    added.add_argument("--device", help="cpu or cuda; cuda where there is one")
+    added.add_argument("--threads", type=int, help="on a CPU; as many as torch takes by default")
+    folder = {"type": lambda path: Path(path).resolve(), "default": ROOT / "data" / "lab", "metavar": "DIR"}
+    added.add_argument("--to", **folder, help="where the models lie; data/lab by default")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -31,15 +31,16 @@ class Progress:
 
     def cell(self, index: int, total: int) -> None:
         """Say that cell ``index`` of ``total`` begins."""
-        now = time.monotonic()
-        live = self.out.isatty()
-        if not live and now - self.said < _EVERY:
-            return
-        self.said = now
         known = len(self.past) == total
         left = f", about {duration(sum(self.past[index:]))} left" if known else ""
-        line = f"{self.chapter}  cell {index + 1}/{total}  {duration(now - self.began)}{left}"
-        print(f"\r\033[K{line}" if live else line, end="" if live else "\n", file=self.out, flush=True)
+        self.say(f"cell {index + 1}/{total}  {duration(time.monotonic() - self.began)}{left}")
+
+    def say(self, text: str) -> None:
+        """Rewrite the line of a terminal; elsewhere write a new one if the last is a while ago."""
+        now, live = time.monotonic(), self.out.isatty()
+        if live or now - self.said >= _EVERY:
+            self.said, line = now, f"{self.chapter}  {text}"
+            print(f"\r\033[K{line}" if live else line, end="" if live else "\n", file=self.out, flush=True)
 
     def wait(self) -> None:
         """Say that another process makes this run."""

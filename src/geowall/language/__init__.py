@@ -1,0 +1,1 @@
+"""Language models and their activations: corpus, labels, the lab's own models, extraction, storage."""
