@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from geowall.census.discovery import null_rows
 from geowall.kernels.evaluate import Errors, Tokens
 from geowall.sae.metrics import inner, neighbour_cosine
 from geowall.sae.model import Sae
@@ -126,9 +127,4 @@ def latents(sae: Sae, errors: Errors, widest: int = 16_384) -> pd.DataFrame:
 
 def null_cosines(W_dec: Float[Tensor, "latent d_model"], seed: int) -> Float[Tensor, " latent"]:
     """Nearest-neighbour cosines of as many random directions with the covariance of the decoder's rows."""
-    random = torch.Generator().manual_seed(seed)
-    atoms = torch.nn.functional.normalize(W_dec.double(), dim=1)
-    values, vectors = torch.linalg.eigh(atoms.T @ atoms / len(atoms))
-    shape = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
-    drawn = torch.randn(atoms.shape, generator=random, dtype=torch.float64) @ shape
-    return neighbour_cosine(drawn.float())
+    return neighbour_cosine(null_rows(W_dec, seed))
