@@ -43,6 +43,7 @@ from geowall.language.sites import Site
 from geowall.paths import GeowallError
 
 MANIFEST, JOURNAL = "manifest.json", "shards.jsonl"
+ABSENT = ""  # the hash of no file: Zarr writes none for a shard of zeros
 ORIGIN = ("token", "document", "sequence", "position")
 WINDOW = 1 << 16  # rows that are shuffled together: a perfect shuffle of stores up to this size
 
@@ -133,20 +134,17 @@ class Store:
         return [shard for shard in range(self.n_shards) if not self._intact(records.get(shard, {}))]
 
     def _intact(self, files: dict[str, str]) -> bool:
-        names = [f"{self._root}/{name}" for name in files]
-        try:
-            return bool(files) and all(
-                self._digest(name) == known for name, known in zip(names, files.values(), strict=True)
-            )
-        except OSError:
-            return False
+        return bool(files) and all(self._digest(name) == known for name, known in files.items())
 
     def _digest(self, name: str) -> str:
-        with self._files.open(name, "rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-            return digest.hexdigest()
+        try:
+            with self._files.open(f"{self._root}/{name}", "rb") as file:
+                digest = hashlib.sha256()
+                while block := file.read(1 << 20):
+                    digest.update(block)
+                return digest.hexdigest()
+        except FileNotFoundError:
+            return ABSENT
 
     def _known(self, site: Site) -> str:
         if str(site) not in self.manifest["widths"]:

@@ -25,7 +25,7 @@ import zarr
 from torch import Tensor
 
 from geowall.language.sites import Site
-from geowall.language.store import JOURNAL, MANIFEST, Store
+from geowall.language.store import ABSENT, JOURNAL, MANIFEST, Store
 from geowall.paths import GeowallError
 
 FORMAT = 1
@@ -68,8 +68,8 @@ class Writer:
         for shard in self.missing:  # what is left of it would be read before it is written over
             for file in self._files(shard):
                 (self.folder / file).unlink(missing_ok=True)
-        group = zarr.open_group(self.folder, mode="r+", zarr_format=3)
-        self._arrays = {name: group[name] for site in self.sites for name in _names(site)}
+        names = [name for site in self.sites for name in _names(site)]
+        self._arrays = {name: zarr.open_array(self.folder / name, mode="r+") for name in names}
         self._thread, self._pending = ThreadPoolExecutor(1), None
         self._spare: list[dict[Site, Tensor]] = []
         self._open: tuple[int, dict[Site, Tensor]] | None = None
@@ -204,6 +204,8 @@ def _power_of_two(value: int) -> int:
 
 
 def _sha256(path: Path) -> str:
+    if not path.exists():
+        return ABSENT
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
