@@ -20,20 +20,22 @@ import re
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from huggingface_hub import HfApi, constants, get_hf_file_metadata, get_token, hf_hub_url, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
+    HTTPError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
-from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from geowall.paths import ROOT, GeowallError
+
+if TYPE_CHECKING:  # a question to the hub should not wait for torch and transformers
+    from torch import nn
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 LAB = ("lab-small", "lab-large")
 NEEDED = ("config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json", "*.safetensors*")
@@ -81,6 +83,9 @@ def load(name: str, dtype: str = "float32", device: str = "auto") -> nn.Module:
     Raises:
         GeowallError: see :func:`find`.
     """
+    import torch
+    from transformers import AutoModelForCausalLM
+
     options: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": "eager"}
     if device == "spread":
         options["device_map"] = "auto"
@@ -96,15 +101,16 @@ def load(name: str, dtype: str = "float32", device: str = "auto") -> nn.Module:
 
 def tokenizer(name: str) -> PreTrainedTokenizerBase:
     """Load a model's tokenizer."""
+    from transformers import AutoTokenizer
+
     return AutoTokenizer.from_pretrained(fetch(name), local_files_only=True)
 
 
-def config(name: str) -> Any:
-    """Load a model's configuration alone; where the weights are not here yet, a few kilobytes are fetched."""
+def config(name: str) -> PretrainedConfig:
+    """Load a model's configuration alone; if its weights are not here, a few kilobytes are downloaded."""
     from transformers import AutoConfig
 
-    found = find(name)
-    path = found.path or snapshot_download(name, allow_patterns=["config.json"])
+    path = find(name).path or snapshot_download(name, allow_patterns=["config.json"])
     return AutoConfig.from_pretrained(path, local_files_only=True)
 
 
@@ -116,6 +122,8 @@ def fetch(name: str) -> Path:
 
 def digest(model: nn.Module) -> str:
     """Twelve hexadecimal digits of a hash over the names, shapes, precisions and values of all weights."""
+    import torch
+
     hashed = hashlib.sha256()
     for name, weight in sorted(model.state_dict().items()):
         hashed.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
@@ -162,15 +170,10 @@ def _download_bytes(name: str) -> int:
         status = getattr(error.response, "status_code", "an error")
         fix = "`hf auth login` again" if status == 401 else "try again later, or choose -p model=lab-small"
         raise _refused(name, f"the hub answered {status}", fix) from None
-    except (OfflineModeIsEnabled, OSError, _network_errors()) as error:
+    except (OfflineModeIsEnabled, OSError, HTTPError) as error:
         why = f"it is not in the hub's cache, and the hub cannot be reached ({type(error).__name__})"
         raise _refused(name, why, "connect to the network, or choose -p model=lab-small") from None
     return sum(file.size or 0 for file in files if any(fnmatch(file.rfilename, p) for p in NEEDED))
-
-
-def _network_errors() -> type[Exception]:
-    """Base class of what the hub's HTTP client raises when there is no answer."""
-    return HfHubHTTPError.__mro__[1]
 
 
 def _refused(name: str, why: str, fix: str) -> GeowallError:
