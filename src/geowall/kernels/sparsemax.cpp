@@ -17,7 +17,7 @@
 
 namespace {
 constexpr int VL = 16, TOKENS = 6, PANEL = 4 * VL;  // of a block of scores: 24 vectors of sums in flight
-constexpr int FIRST = 64;                           // members at which a list is first cut back
+constexpr int FIRST = 256;                          // members at which a list is first cut back
 constexpr float NOTHING = -std::numeric_limits<float>::infinity();
 typedef float V __attribute__((vector_size(64)));
 
@@ -59,24 +59,40 @@ inline void append(List& s, const float* p, const int32_t* at, float cut) {
 
 // A float exceeds tau exactly when it exceeds the largest float that is not above tau.
 inline float floor_of(double tau) {
-  const float near = (float)tau;
-  return (double)near > tau ? std::nextafter(near, -std::numeric_limits<float>::infinity()) : near;
+  float near = (float)tau;
+  if ((double)near <= tau) return near;
+  int32_t bits;
+  std::memcpy(&bits, &near, 4);
+  bits = bits == 0 ? INT32_MIN + 1 : bits + (bits > 0 ? -1 : 1);  // the float before it
+  std::memcpy(&near, &bits, 4);
+  return near;
 }
 
-// The list's own threshold, and only the members above it (Michelot's finite iteration).
+// The list's own threshold, and only the members above it: Michelot's finite iteration, from the largest member
+// less one, which no threshold is below. Nothing moves before the end: a load that waits for a store is slow.
 void refine(List& s) {
-  for (int before = -1; before != s.count;) {
-    double total = 0;
-    const float* value = s.value.data();
-#pragma omp simd reduction(+ : total)
-    for (int i = 0; i < s.count; i++) total += value[i];
-    s.tau = (total - 1.0) / s.count;
-    before = s.count;
-    std::fill(s.value.begin() + before, s.value.begin() + before + VL, NOTHING);
-    s.count = 0;
+  const float* value = s.value.data();
+  float most = NOTHING;
+#pragma omp simd reduction(max : most)
+  for (int i = 0; i < s.count; i++) most = std::max(most, value[i]);
+  s.tau = (double)most - 1.0;
+  for (int before = -2, count = -1; before != count;) {
     const float cut = floor_of(s.tau);
-    for (int i = 0; i < before; i += VL) append(s, value + i, &s.at[i], cut);
+    double total = 0;
+    before = count;
+    count = 0;
+#pragma omp simd reduction(+ : total, count)
+    for (int i = 0; i < s.count; i++) {
+      total += value[i] > cut ? value[i] : 0.f;
+      count += value[i] > cut;
+    }
+    if (count) s.tau = (total - 1.0) / count;
   }
+  const int before = s.count;
+  const float cut = floor_of(s.tau);
+  std::fill(s.value.begin() + before, s.value.begin() + before + VL, NOTHING);
+  s.count = 0;
+  for (int i = 0; i < before; i += VL) append(s, value + i, &s.at[i], cut);
 }
 
 void support(List& s, const float* row, int n) {
@@ -157,8 +173,10 @@ inline void block(const Work& w, const float* x, int panel, float* out) {
 }
 
 // One token, given its support: what it adds to the loss and to every gradient. Returns d loss / d sharpness.
+// Loops over two or four dimensions are worth unrolling: FIXED is d_model, or 0 for any.
+template <int FIXED>
 double token(Work& w, const Spade& m, Spade& g, const float* x, float l1, double* stats, double* fired) {
-  const int d = w.d, count = w.list.count;
+  const int d = FIXED ? FIXED : w.d, count = w.list.count;
   const float scale = 2.f / w.batch, pull = l1 / w.batch;
   float *r = w.residual.data(), mean = 0;
   for (int i = 0; i < d; i++) r[i] = -x[i];
@@ -212,6 +230,7 @@ void gradients(Work& w, const Spade& m, float l1, const float* x, float* curve, 
   std::vector<float> rest((size_t)TOKENS * w.d);
   double stats[3] = {0, 0, 0}, sharper = 0;
   const int wide = w.panels * PANEL;
+  const auto take = w.d == 2 ? token<2> : w.d == 4 ? token<4> : token<0>;
   for (int first = 0; first < w.batch; first += w.tile) {
     const int count = std::min(w.tile, w.batch - first);
     for (int t = 0; t < count; t += TOKENS) {
@@ -229,7 +248,7 @@ void gradients(Work& w, const Spade& m, float l1, const float* x, float* curve, 
         stats[0] = std::numeric_limits<double>::quiet_NaN();
         break;
       }
-      sharper += token(w, m, g, x + (size_t)(first + t) * w.d, l1, stats, fired);
+      sharper += take(w, m, g, x + (size_t)(first + t) * w.d, l1, stats, fired);
     }
   }
   *g.raw = (float)(sharper / (1.0 + std::exp(-(double)*m.raw)));
