@@ -110,7 +110,7 @@ def test_bits_of_bfloat16_are_exact():
 def test_a_damaged_shard_is_found_and_only_it_is_redone(harm, made, tmp_path):
     folder = tmp_path / "s"
     before = contents(folder)
-    file = folder / ("layer_0/res_norm/c/2" if harm == "norms altered" else "layer_1/res/c/2/0")
+    file = folder / ("norm/c/2/0" if harm == "norms altered" else "layer_1/res/c/2/0")
     whole = file.read_bytes()
     if harm == "gone":
         file.unlink()
@@ -123,7 +123,7 @@ def test_a_damaged_shard_is_found_and_only_it_is_redone(harm, made, tmp_path):
 
 
 def test_a_last_shard_cut_short_is_redone_too(made, tmp_path):
-    file = tmp_path / "s/layer_0/res_sum/c/6/0"
+    file = tmp_path / "s/sum/c/6/0"
     file.write_bytes(file.read_bytes()[:3])
     assert made.damaged() == [6] and write(tmp_path / "s") and made.damaged() == []
 
@@ -166,6 +166,13 @@ def test_a_killed_writer_leaves_what_it_had_finished(tmp_path):
 def test_a_layout_that_was_never_finished_is_made_again(made, tmp_path):
     (tmp_path / "s" / MANIFEST).unlink()
     assert len(write(tmp_path / "s")) == 15 and made.damaged() == []
+
+
+def test_a_folder_of_other_files_is_left_alone(tmp_path):
+    (tmp_path / "letters").write_text("dear")
+    with pytest.raises(GeowallError, match="it holds letters"):
+        Writer(tmp_path, ABOUT, origin(), SHARD)
+    assert (tmp_path / "letters").read_text() == "dear"
 
 
 def test_another_extraction_is_never_mixed_in(made, tmp_path):

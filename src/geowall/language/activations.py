@@ -34,7 +34,7 @@ from geowall.paths import GeowallError
 
 __all__ = ["Site", "collect", "extract", "far", "sites", "width"]
 
-TOKENS = 4096  # of a trace, unless told otherwise
+TOKENS = {"cuda": 8192, "cpu": 1024}  # of a trace, unless told otherwise: a processor's caches are small
 Taps = list[tuple[Site, str, str]]
 
 
@@ -88,7 +88,7 @@ def extract(
         sites: what to read.
         folder: where the store lies; a local folder.
         documents: each token's document, kept beside its row.
-        batch: sequences in a trace; by default as many as hold 4,096 tokens.
+        batch: sequences in a trace; by default as many as suit the device.
         dtype: what the rows are stored as, ``float32`` or ``bfloat16``.
         keep_bos: keep the special tokens' rows too.
         special: ids left out otherwise, wherever they stand; by default the model's BOS, EOS and padding.
@@ -107,7 +107,7 @@ def extract(
     module = model._module if isinstance(model, nnsight.TransformersModel) else model
     ids, taps = _checked(module, tokens), _taps(module, sites)
     context = ids.shape[1]
-    batch = batch or max(1, TOKENS // context)
+    batch = batch or batch_for(module, context)
     left_out = _special(module) if special is None else sorted({int(token) for token in special})
     rows = rows_of(ids.numpy(), left_out, keep_bos, sample, seed, n_special)
     about = {
@@ -130,6 +130,16 @@ def extract(
 def far(name: str) -> nnsight.TransformersModel:
     """A model that lies on NDIF: its structure without weights, for ``extract(..., remote=True)``."""
     return nnsight.TransformersModel(name, task="text-generation")
+
+
+def batch_for(model: nn.Module, context: int) -> int:
+    """Sequences in a trace that suit the device a model lies on."""
+    return max(1, TOKENS.get(_entrance(model).type, TOKENS["cuda"]) // context)
+
+
+def _entrance(model: nn.Module) -> torch.device:
+    """Where token ids go in: a model that is spread over devices has several."""
+    return model.get_input_embeddings().weight.device
 
 
 def _fill(
@@ -163,7 +173,7 @@ def _trace(
     """Values of the sites at ``rows`` (places in the flattened batch), on the CPU, by one forward pass."""
     wanted = [(str(site), path, side) for site, path, side in taps]
     if not far:
-        ids = ids.to(envoy._module.get_input_embeddings().weight.device)
+        ids = ids.to(_entrance(envoy._module))
     with torch.no_grad(), envoy.trace(ids, use_cache=False, **far) as tracer:
         kept = nnsight.save({})
         for name, path, side in wanted:

@@ -4,10 +4,10 @@
 
     manifest.json          model, tokens, sites, sizes, precision, hashes: what the store holds
     shards.jsonl           a line for each finished shard: the SHA-256 of its files
-    layer_3/res            [row, d_model]     the activations; bfloat16 is kept as its 16 bits
-    layer_3/res_norm       [row]              their norms
-    layer_3/res_sum        [shard, d_model]   their sums, from which the mean is one addition
-    token, document, sequence, position       [row]   where each row comes from
+    layer_3/res            [row, d]       the activations at a site; bfloat16 is kept as its 16 bits
+    norm                   [row, site]    their norms, sites in the manifest's order
+    sum                    [shard, all d] their sums, site after site: the mean is one addition away
+    token, document, sequence, position   [row]   where each row comes from
 
 Rows are tokens in reading order. Shards are written whole, and a line of ``shards.jsonl`` follows each, so
 what a kill leaves behind is a store with shards missing, and :meth:`Store.damaged` names them:
@@ -43,6 +43,7 @@ from geowall.language.sites import Site
 from geowall.paths import GeowallError
 
 MANIFEST, JOURNAL = "manifest.json", "shards.jsonl"
+NORM, SUM = "norm", "sum"
 ABSENT = ""  # the hash of no file: Zarr writes none for a shard of zeros
 ORIGIN = ("token", "document", "sequence", "position")
 WINDOW = 1 << 16  # rows that are shuffled together: a perfect shuffle of stores up to this size
@@ -105,11 +106,14 @@ class Store:
 
     def norms(self, site: Site) -> Float32[np.ndarray, " row"]:
         """Euclidean norm of each row, measured as it was written."""
-        return self._array(f"{self._known(site)}_norm")[:]
+        self._known(site)
+        return self._array(NORM)[:, self.sites.index(site)]
 
     def mean(self, site: Site) -> Float64[np.ndarray, " d"]:
         """Mean activation, from the sums measured on the way."""
-        return self._array(f"{self._known(site)}_sum")[:].sum(0) / self.rows
+        width, before = self.width(site), self.sites[: self.sites.index(site)]
+        first = sum(map(self.width, before))
+        return self._array(SUM)[:, first : first + width].sum(0) / self.rows
 
     @functools.cached_property
     def index(self) -> pd.DataFrame:

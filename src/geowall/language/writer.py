@@ -25,7 +25,7 @@ import zarr
 from torch import Tensor
 
 from geowall.language.sites import Site
-from geowall.language.store import ABSENT, JOURNAL, MANIFEST, Store
+from geowall.language.store import ABSENT, JOURNAL, MANIFEST, NORM, ORIGIN, SUM, Store
 from geowall.paths import GeowallError
 
 FORMAT = 1
@@ -68,7 +68,7 @@ class Writer:
         for shard in self.missing:  # what is left of it would be read before it is written over
             for file in self._files(shard):
                 (self.folder / file).unlink(missing_ok=True)
-        names = [name for site in self.sites for name in _names(site)]
+        names = [*map(str, self.sites), NORM, SUM]
         self._arrays = {name: zarr.open_array(self.folder / name, mode="r+") for name in names}
         self._thread, self._pending = ThreadPoolExecutor(1), None
         self._spare: list[dict[Site, Tensor]] = []
@@ -127,19 +127,20 @@ class Writer:
 
     def _write(self, shard: int, buffers: dict[Site, Tensor]) -> dict[Site, Tensor]:
         first, size = shard * self.shard_rows, self._size(shard)
-        for site, buffer in buffers.items():
-            x = buffer[:size]
-            values, norms, sums = (self._arrays[name] for name in _names(site))
-            values[first : first + size] = _as_stored(x)
-            norms[first : first + size] = torch.linalg.vector_norm(x, dim=1, dtype=torch.float32).numpy()
-            sums[shard : shard + 1] = x.sum(0, dtype=torch.float64).numpy()[None]
+        norms, sums = [], []
+        for site in self.sites:
+            x = buffers[site][:size]
+            self._arrays[str(site)][first : first + size] = _as_stored(x)
+            norms.append(torch.linalg.vector_norm(x, dim=1, dtype=torch.float32))
+            sums.append(x.sum(0, dtype=torch.float64))
+        self._arrays[NORM][first : first + size] = torch.stack(norms, 1).numpy()
+        self._arrays[SUM][shard : shard + 1] = torch.cat(sums)[None].numpy()
         files = {file: _sha256(self.folder / file) for file in self._files(shard)}
         _append(self.folder / JOURNAL, json.dumps({"shard": shard, "files": files}))
         return buffers
 
     def _files(self, shard: int) -> list[str]:
-        keys = (f"c/{shard}/0", f"c/{shard}", f"c/{shard}/0")  # rows, norms, sums: Zarr's names of a shard
-        return [f"{name}/{key}" for site in self.sites for name, key in zip(_names(site), keys, strict=True)]
+        return [f"{name}/c/{shard}/0" for name in (*map(str, self.sites), NORM, SUM)]  # as Zarr names them
 
     def _size(self, shard: int) -> int:
         return min(self.shard_rows, self.rows - shard * self.shard_rows)
@@ -162,34 +163,38 @@ class Writer:
 
     def _create(self, origin: dict[str, np.ndarray]) -> None:
         """Lay out all arrays; the manifest comes last and atomically, so half a layout is no store."""
-        for half in (name for name in (self.folder / JOURNAL, *self.folder.glob("*")) if name.exists()):
-            shutil.rmtree(half) if half.is_dir() else half.unlink()
+        self._clear()
         group = zarr.open_group(self.folder, mode="w", zarr_format=3)
-        # Activations do not compress, and a shard of zeros must be a file like any other.
-        plain = {
-            "compressors": None,
-            "filters": None,
-            "fill_value": 0,
-            "config": {"write_empty_chunks": True},
-        }
+        plain = {"compressors": None, "filters": None, "fill_value": 0}  # activations do not compress
         dtype, rows = _STORED[self.manifest["dtype"]][0], self.shard_rows
         for name, d in self.manifest["widths"].items():
             chunk = math.gcd(_power_of_two(CHUNK // (d * np.dtype(dtype).itemsize)), rows)
             values = {"shape": (self.rows, d), "chunks": (chunk, d), "shards": (rows, d), "dtype": dtype}
             array = group.create_array(name, **values, **plain)
             array.attrs["holds"] = self.manifest["dtype"]
-            group.create_array(f"{name}_norm", shape=(self.rows,), chunks=(rows,), dtype="float32", **plain)
-            sums = (-(-self.rows // rows), d)
-            group.create_array(f"{name}_sum", shape=sums, chunks=(1, d), dtype="float64", **plain)
+        shape, chunks = (self.rows, len(self.sites)), (rows, len(self.sites))
+        group.create_array(NORM, shape=shape, chunks=chunks, dtype="float32", **plain)
+        total = sum(self.manifest["widths"].values())
+        sums = {"shape": (-(-self.rows // rows), total), "chunks": (1, total), "dtype": "float64"}
+        group.create_array(SUM, **sums, **plain)
         for name, values in origin.items():
             group.create_array(name, data=np.ascontiguousarray(values), chunks=(min(len(values), 1 << 16),))
         beside = self.folder / f".{MANIFEST}"
         beside.write_text(json.dumps(self.manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         beside.replace(self.folder / MANIFEST)
 
-
-def _names(site: Site) -> tuple[str, str, str]:
-    return str(site), f"{site}_norm", f"{site}_sum"
+    def _clear(self) -> None:
+        """Remove half a layout; leave a folder of somebody's other files alone."""
+        ours = {"zarr.json", JOURNAL, f".{MANIFEST}", NORM, SUM, *ORIGIN}
+        held = list(self.folder.glob("*"))
+        if others := [path.name for path in held if path.name not in ours and path.name[:6] != "layer_"]:
+            raise GeowallError(
+                f"nothing was extracted into {self.folder}",
+                f"it is no store of activations: it holds {others[0]}",
+                "give a folder that does not exist yet",
+            )
+        for half in held:
+            shutil.rmtree(half) if half.is_dir() else half.unlink()
 
 
 def _shard_rows(about: dict[str, Any]) -> int:
