@@ -21,7 +21,7 @@ constexpr int RUN = 16;  // token vectors whose codes wait in L1 for the weight 
 constexpr int TILE = D % 4 ? (D % 3 ? (D % 2 ? 1 : 2) : 3) : 4;  // dimensions in flight there
 typedef float V __attribute__((vector_size(64)));
 typedef int32_t M __attribute__((vector_size(64)));
-enum { RELU, JUMPRELU, TOPK, BATCHTOPK };
+enum { RELU, JUMPRELU, TOPK, BATCHTOPK, PURSUIT };
 
 struct Rule {  // mirrored by small_sae._Rule
   int32_t architecture, k;
@@ -267,7 +267,72 @@ void backward_group(Work& w, const Rule& r, int j, Model& g) {
   }
 }
 
+// Matching pursuit: the latent that explains most of what is left of each token, and how much of it.
+inline void best_match(const Work& w, const V* left, V& code, M& latent) {
+  code = V{};
+  latent = M{};
+  for (int j = 0; j < w.n; j++) {
+    V p = {};
+#pragma GCC unroll 32
+    for (int i = 0; i < D; i++) p += w.dec[j * D + i] * left[i];
+    const M more = p > code;
+    code = more ? p : code;
+    latent = more ? j - M{} : latent;
+  }
+}
+
+// One vector of tokens through k matches, and back through them: a match moves what the next ones see.
+void pursue_vector(Work& w, const Rule& r, int v, const float* b_dec, Model& g, double* stats, double* fired) {
+  std::vector<V> left((r.k + 1) * D), code(r.k);
+  std::vector<M> latent(r.k);
+  const int real = std::min(VL, w.batch - v * VL);
+  for (int i = 0; i < D; i++) left[i] = load(&w.x[((size_t)v * D + i) * VL]) - all(b_dec[i]);
+  for (int s = 0; s < r.k; s++) {
+    best_match(w, &left[s * D], code[s], latent[s]);
+    for (int i = 0; i < D; i++)
+      for (int l = 0; l < VL; l++)
+        left[(s + 1) * D + i][l] = left[s * D + i][l] - code[s][l] * w.dec[latent[s][l] * D + i];
+  }
+  for (int l = 0; l < real; l++) {
+    float back[D];
+    for (int i = 0; i < D; i++) {
+      const float e = left[r.k * D + i][l];
+      stats[0] += e * e;
+      back[i] = 2.f / w.batch * e;
+    }
+    for (int s = r.k - 1; s >= 0; s--) {
+      const float c = code[s][l];
+      if (c <= 0) continue;
+      const int j = latent[s][l];
+      bool again = false;
+      for (int before = 0; before < s; before++) again |= latent[before][l] == j && code[before][l] > 0;
+      const float* row = &w.dec[j * D];
+      float push = r.l1 / w.batch;
+      for (int i = 0; i < D; i++) push -= back[i] * row[i];
+      for (int i = 0; i < D; i++) {
+        g.dec[j * D + i] += push * left[s * D + i][l] - c * back[i];
+        back[i] += push * row[i];
+      }
+      stats[1] += c;
+      stats[2] += !again;
+      fired[j] += !again;
+    }
+    for (int i = 0; i < D; i++) g.b_dec[i] -= back[i];
+  }
+}
+
+void pursuit_gradients(Work& w, const Model& m, const Rule& r, const float* x, float* curve, double* fired) {
+  pack(w, m, r, x);
+  std::fill(w.grad.begin(), w.grad.end(), 0.f);
+  Model g(w.grad.data(), w.n);
+  double stats[3] = {0, 0, 0};
+  for (int v = 0; v < w.vectors; v++) pursue_vector(w, r, v, m.b_dec, g, stats, fired);
+  for (int c = 0; c < 3; c++) curve[c] = (float)(stats[c] / w.batch);
+  curve[3] = 0;
+}
+
 void gradients(Work& w, const Model& m, const Rule& r, const float* x, float* curve, double* fired) {
+  if (r.architecture == PURSUIT) return pursuit_gradients(w, m, r, x, curve, fired);
   pack(w, m, r, x);
   const float shared = set_cuts(w, r);
   double stats[3] = {0, 0, 0};

@@ -4,7 +4,7 @@ For the few dimensions of a synthetic manifold the matrix products are too thin 
 writing codes, masks and their gradients. ``small_sae.cpp`` never writes them (see its head). The closed-form
 gradient costs five products of batch x latents x d_model; none is taken with respect to x.
 
->>> available("topk", d_model=3, k=2), available("matching_pursuit", d_model=3, k=2)
+>>> available("topk", d_model=3, k=2), available("topk", d_model=300, k=2)
 (True, False)
 """
 
@@ -33,7 +33,7 @@ class _Rule(ctypes.Structure):
 
 def available(architecture: str, d_model: int, k: int = 1, aux: float = 0.0) -> bool:
     """Tell whether the compiled path serves such an autoencoder on this machine."""
-    fits = architecture in ARCHITECTURES[:4] and d_model <= D_MAX and k <= K_MAX and not aux
+    fits = architecture in ARCHITECTURES[:5] and d_model <= D_MAX and k <= K_MAX and not aux
     return fits and compiled.library("small_sae.cpp", D_MODEL=d_model) is not None
 
 

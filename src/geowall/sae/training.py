@@ -100,8 +100,8 @@ def train(
         starts: parameter vectors to start members from, by index (see :mod:`geowall.sae.start`).
         on_progress: called after every block of steps.
         path: ``auto``, or the trainer to use where it can: ``small`` (compiled, CPU), ``dense`` (torch),
-            ``chip`` (a GPU's registers), ``tiles`` (fused, GPU) or ``slow`` (autograd). Matching pursuit and
-            the auxiliary loss are always ``slow``.
+            ``chip`` (a GPU's registers), ``tiles`` (fused, GPU) or ``slow`` (autograd). The auxiliary loss is
+            always ``slow``, and so is matching pursuit where ``small`` does not take it.
 
     Raises:
         GeowallError: if ``folder`` holds the checkpoints of another sweep.
@@ -206,8 +206,11 @@ def _buckets(group: list[Trainee], sweep: _Sweep) -> list[list[Trainee]]:
 
 def _path(member: Member, sweep: _Sweep) -> str:
     rule, d_model = member.rule, member.manifold.d_model
-    if rule.architecture == "matching_pursuit" or rule.aux:
+    if rule.aux:
         return "slow"
+    if rule.architecture == "matching_pursuit":
+        fast = sweep.path in ("auto", "small") and (sweep.device, sweep.dtype) == ("cpu", torch.float32)
+        return "small" if fast and small_sae.available(rule.architecture, d_model, rule.k) else "slow"
     if sweep.path != "auto":
         return sweep.path
     if sweep.dtype != torch.float32:
