@@ -1,0 +1,180 @@
+"""The comparison that a best-latent F1 leaves out: equal sparsity and error, other geometries, other goals.
+
+Two autoencoders are matched when their L0 and their error agree within a factor; the difference of their F1
+is then one of architecture. Errors below ``PERFECT`` count as equal: nobody reads a concept off the fifth
+decimal.
+
+>>> row = {"strength": 1.0, "seed": 0, "concept": "a", "l0": 10.0, "nmse": 0.1} | dict.fromkeys(SCORES, 0.9)
+>>> other = row | {"architecture": "relu", "l0": 11.0, "f1_heldout": 0.5}
+>>> table = pd.DataFrame([row | {"architecture": "spade"}, other])
+>>> matched(table)[["architecture", "matched", "f1_heldout_gap"]].iloc[0].tolist()
+['relu', True, 0.4]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from geowall.kernels.sae_step import Rule
+from geowall.manifolds import generator
+from geowall.projections.autoencoders import fits
+from geowall.projections.scenes import Pairs, Ring, Scene
+from geowall.projections.separability import interval, scored
+from geowall.sae.curves import trained
+from geowall.sae.discovery import features
+from geowall.sae.metrics import measure
+from geowall.sae.mixtures import scene as mixture_of
+from geowall.sae.schedule import Member, derive
+
+L0_FACTOR, NMSE_FACTOR = 1.3, 2.0  # within which two autoencoders are as sparse, and as true
+PERFECT = 1e-3
+SCORES = ["f1_top5", "f1_heldout", "f1_union"]
+
+
+def matched(table: pd.DataFrame, reference: str = "spade") -> pd.DataFrame:
+    """For each seed and architecture the pair with the reference that agrees best in L0 and in error.
+
+    Columns: architecture, seed, strength, reference_strength, l0_ratio, nmse_ratio (of the architecture over
+    the reference), matched (both within their factors), and for each score its gap, the reference's mean over
+    concepts less the architecture's.
+    """
+    keys = ["architecture", "strength", "seed"]
+    means = table.groupby(keys, sort=False)[["l0", "nmse", *SCORES]].mean().reset_index()
+    rows = []
+    for seed, part in means.groupby("seed", sort=False):
+        home = part[part["architecture"] == reference]
+        for name, other in part[part["architecture"] != reference].groupby("architecture", sort=False):
+            rows.append({"architecture": name, "seed": seed} | _nearest(other, home))
+    return pd.DataFrame(rows)
+
+
+def _nearest(other: pd.DataFrame, home: pd.DataFrame) -> dict[str, object]:
+    pairs = other.merge(home, how="cross", suffixes=("", "_home"))
+    l0 = pairs["l0"].clip(lower=0.01) / pairs["l0_home"]
+    nmse = pairs["nmse"].clip(lower=PERFECT) / pairs["nmse_home"].clip(lower=PERFECT)
+    off = np.maximum(np.log(l0).abs() / np.log(L0_FACTOR), np.log(nmse).abs() / np.log(NMSE_FACTOR))
+    best = off.idxmin()
+    row = {"strength": pairs["strength"][best], "reference_strength": pairs["strength_home"][best]}
+    row |= {"l0_ratio": l0[best], "nmse_ratio": nmse[best], "matched": bool(off[best] <= 1.0)}
+    return row | {f"{name}_gap": pairs[f"{name}_home"][best] - pairs[name][best] for name in SCORES}
+
+
+def gaps(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Mean gap over the seeds with a match, with its 95 % interval.
+
+    Columns: architecture, score, gap, low, high, n_matched (seeds), l0_ratio, nmse_ratio (geometric means
+    over all seeds, matched or not).
+    """
+    rows = []
+    for name, part in pairs.groupby("architecture", sort=False):
+        ratios = [float(np.exp(np.log(part[column]).mean())) for column in ("l0_ratio", "nmse_ratio")]
+        here = part[part["matched"]]
+        for score in SCORES:
+            values = here[f"{score}_gap"].to_numpy()
+            mean = float(values.mean()) if len(values) else float("nan")
+            rows.append((name, score, mean, *interval(values), len(here), *ratios))
+    columns = ["architecture", "score", "gap", "low", "high", "n_matched", "l0_ratio", "nmse_ratio"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def shifts(
+    at: Mapping[str, float],
+    seeds: Sequence[int],
+    stretches: Sequence[float],
+    norm_spreads: Sequence[float],
+    n_latents: int = 128,
+    **training: object,
+) -> pd.DataFrame:
+    """The ring with one axis stretched, stretched and whitened again, and with norms that vary.
+
+    ``at`` gives each architecture its strength. A row for each autoencoder: columns shift (``stretched``,
+    ``whitened``, ``norms``), amount, architecture, seed, l0, nmse, f1_heldout, f1_union (means of clusters).
+    """
+    scenes = [("stretched", a, Ring(stretch=a)) for a in stretches]
+    scenes += [("whitened", a, Ring(stretch=a, whiten=True)) for a in stretches]
+    scenes += [("norms", a, Ring(norm_spread=a)) for a in norm_spreads]
+    parts = []
+    for shift, amount, ring in scenes:
+        means = _means(ring, at, seeds, n_latents, training)
+        parts.append(means.assign(shift=shift, amount=float(amount)))
+    order = ["shift", "amount", "architecture", "seed", "l0", "nmse", "f1_heldout", "f1_union"]
+    return pd.concat(parts, ignore_index=True)[order]
+
+
+def _means(
+    scene: Scene, at: Mapping[str, float], seeds: Sequence[int], n_latents: int, training: Mapping
+) -> pd.DataFrame:
+    strengths = {name: [value] for name, value in at.items()}
+    table = pd.concat([scored(fit, scene) for fit in fits(scene, n_latents, strengths, seeds, training)])
+    return table.groupby(["architecture", "seed"], sort=False)[["l0", "nmse", *SCORES]].mean().reset_index()
+
+
+def co_occurring(
+    strengths: Mapping[str, Sequence[float]],
+    seeds: Sequence[int],
+    ties: Sequence[float],
+    n_latents: int = 32,
+    **training: object,
+) -> pd.DataFrame:
+    """Two concepts on every token, drawn apart or tied (:class:`geowall.projections.scenes.Pairs`).
+
+    A row for each autoencoder: columns tied, architecture, strength, seed, l0, nmse, and the scores, means
+    over the six concepts.
+    """
+    parts = []
+    for tied in ties:
+        made = fits(Pairs(tied), n_latents, strengths, seeds, training)
+        parts += [scored(fit, Pairs(tied)).assign(tied=float(tied)) for fit in made]
+    keys = ["tied", "architecture", "strength", "seed"]
+    table = pd.concat(parts, ignore_index=True)
+    return table.groupby(keys, sort=False)[["l0", "nmse", *SCORES]].mean().reset_index()
+
+
+def best_of(table: pd.DataFrame, by: Sequence[str], score: str = "f1_heldout") -> pd.DataFrame:
+    """The strength that is best for a score: columns ``by``, strength, f1 (mean of seeds), low, high, l0,
+    nmse."""
+    rows = []
+    for names, part in table.groupby(list(by), sort=False):
+        means = part.groupby("strength", sort=False)[score].mean()
+        here = part[part["strength"] == means.idxmax()]
+        seeds = here.groupby("seed")[score].mean().to_numpy()
+        keys = dict(zip(by, names if isinstance(names, tuple) else (names,), strict=True))
+        values = {"strength": means.idxmax(), "f1": means.max()}
+        low, high = interval(seeds)
+        rest = {"low": low, "high": high, "l0": here["l0"].mean(), "nmse": here["nmse"].mean()}
+        rows.append(keys | values | rest)
+    return pd.DataFrame(rows)
+
+
+def discovery(
+    world: Mapping[str, float],
+    d_saes: Sequence[int],
+    penalties: Mapping[str, float],
+    seeds: Sequence[int],
+    **training: object,
+) -> pd.DataFrame:
+    """What tiling costs: the mixture of chapter 02, and the features that each architecture discovers in it.
+
+    ``penalties`` are in the engine's own units: l1 for ReLU and SpaDE, k for TopK. A row for each
+    autoencoder: columns architecture, d_sae, seed, n_on_manifold, n_discovered (discrete features with a
+    latent of cosine and F1 above 0.9, and the manifold), n_detected (discrete features with a latent of F1
+    above 0.9, wherever it points), nmse, l0.
+    """
+    mixture = mixture_of(world)
+    names = {"relu": "l1", "spade": "l1", "topk": "k"}
+    rules = [Rule(name, **{names[name]: value}) for name, value in penalties.items()]
+    members = [Member(mixture, n, rule, seed) for rule in rules for n in d_saes for seed in seeds]
+    x, rows = mixture.draw(8192, generator(derive(0, "discovery"))), []
+    for member, sae in zip(members, trained(members, training).saes, strict=True):
+        found = features(sae, mixture, 32_768)
+        discrete = found[found["kind"] == "discrete"]
+        values = measure(sae, x)
+        counts = [int(found["n_latents"].iloc[0]), int(found["discovered"].sum())]
+        counts.append(int((discrete["f1"] > 0.9).sum()))
+        error = float((x - sae(x)).square().sum() / (x - x.mean(0)).square().sum())
+        rows.append((member.rule.architecture, member.n_latents, member.seed, *counts, error, values["l0"]))
+    columns = ["architecture", "d_sae", "seed", "n_on_manifold", "n_discovered", "n_detected", "nmse", "l0"]
+    return pd.DataFrame(rows, columns=columns)
