@@ -186,6 +186,39 @@ def _tell_training(progress: Progress, record: Any) -> None:
     progress.say(f"{gone}  {duration(record.seconds)}{left}")
 
 
+def lab_saes(args: argparse.Namespace) -> int:
+    """Train a grid of autoencoders on every layer of a language model; what is there is kept."""
+    import torch
+
+    from geowall.language import saes
+
+    torch.set_num_threads(1)  # a site a thread
+    progress = Progress(f"{args.model} saes")
+    began = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        left = (time.monotonic() - began) * (total - done) / done
+        progress.say(
+            f"checkpoint {done}/{total}  {duration(time.monotonic() - began)}, {duration(left)} left"
+        )
+
+    given = {name: values for name in saes.ARCHITECTURES if (values := getattr(args, name))}
+    options = {name: getattr(args, name) for name in ("layers", "schedule", "steps", "sequences", "threads")}
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    saes.grid(
+        args.model,
+        args.widths,
+        given or saes.SPARSITIES,
+        args.sites,
+        **options,
+        device=device,
+        folder=args.to,
+        on_checkpoint=tell,
+    )
+    progress.close(f"trained: {_short(args.to)}")
+    return 0
+
+
 def clean(args: argparse.Namespace) -> int:
     """Remove failed, abandoned and old runs; keep the newest of each chapter and profile unless --all."""
     removed = ledger.clean(args.out, args.all)
@@ -242,25 +275,53 @@ def _parser() -> argparse.ArgumentParser:
     command(parameters).add_argument("chapter")
     command(status)
     command(clean).add_argument("--all", action="store_true", help="finished runs too")
-    text = "Remake the language models of the lab"
+    text = "Remake the language models of the lab, and autoencoders on their layers"
     _add_lab(commands.add_parser("lab", help=text.lower(), description=f"{text}."))
     return parser
 
 
 def _add_lab(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
-    text = lab_train.__doc__ or ""
-    added = actions.add_parser("train", help=text.rstrip("."), description=text)
-    added.set_defaults(function=lab_train)
-    added.add_argument("--model", default="lab-small", help="lab-small, the default, or lab-large")
+    added = {}
+    for name, function in (("train", lab_train), ("saes", lab_saes)):
+        text = function.__doc__ or ""
+        added[name] = actions.add_parser(name, help=text.rstrip("."), description=text)
+        added[name].set_defaults(function=function)
+        added[name].add_argument("--model", default="lab-small", help="lab-small, the default, or lab-large")
+        added[name].add_argument("--device", help="cpu or cuda; cuda where there is one")
+    _add_training(added["train"])
+    _add_saes(added["saes"])
+
+
+def _add_training(added: argparse.ArgumentParser) -> None:
     added.add_argument("--corpus", default="stdlib", help="stdlib, a folder of text files, or hf:<dataset>")
     budget = added.add_mutually_exclusive_group()
     budget.add_argument("--tokens", type=int, help="to train on; the model's own number by default")
     budget.add_argument("--minutes", type=float, help="to train for, instead")
-    added.add_argument("--device", help="cpu or cuda; cuda where there is one")
     added.add_argument("--threads", type=int, help="on a CPU; as many as torch takes by default")
     folder = {"type": lambda path: Path(path).resolve(), "default": ROOT / "data" / "lab", "metavar": "DIR"}
     added.add_argument("--to", **folder, help="where the models lie; data/lab by default")
+
+
+def _add_saes(added: argparse.ArgumentParser) -> None:
+    wide = [128, 256, 512, 1024, 2048]
+    added.add_argument("--widths", type=int, nargs="+", default=wide, help="latents; 128 to 2048 by default")
+    for name, text in (
+        ("jumprelu", "penalties of an active latent"),
+        ("topk", "k"),
+        ("batchtopk", "k"),
+        ("spade", "weights of the distance penalty"),
+    ):
+        kind = int if text == "k" else float
+        added.add_argument(f"--{name}", type=kind, nargs="+", default=[], help=f"sparsities: {text}")
+    added.add_argument("--layers", type=int, nargs="+", help="counted from zero; all by default")
+    added.add_argument("--sites", nargs="+", default=["res"], help="res, att, mlp; res by default")
+    added.add_argument("--schedule", default="matched", help="matched or scaled (steps as width^0.65)")
+    added.add_argument("--steps", type=int, default=600, help="of the smallest width")
+    added.add_argument("--sequences", type=int, help="of the training part; all by default")
+    added.add_argument("--threads", type=int, default=1, help="sites trained at once on a CPU")
+    folder = {"type": lambda path: Path(path).resolve(), "required": True, "metavar": "DIR"}
+    added.add_argument("--to", **folder, help="where the checkpoints lie")
 
 
 def main(argv: list[str] | None = None) -> int:
