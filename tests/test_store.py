@@ -20,15 +20,16 @@ from geowall.language.store import JOURNAL, MANIFEST, Store, floats, journal
 from geowall.language.writer import Writer, locked
 from geowall.paths import GeowallError
 
-SITES = [Site("res", 0), Site("res", 1)]
+SITES = [Site("res", 0), Site("res", 1), Site("att", 10), Site("res", 10)]  # 10 comes after 2
+WIDTHS = {site: 4 + 3 * site.layer for site in SITES}
 ROWS, SHARD = 100, 16
-ABOUT = {"widths": {str(site): 4 + 3 * site.layer for site in SITES}, "rows": ROWS, "dtype": "float32"}
+ABOUT = {"widths": {str(site): WIDTHS[site] for site in SITES}, "rows": ROWS, "dtype": "float32"}
 ABOUT |= {"context": 10, "model": "made up"}
 
 
 def values(seed=0):
     random = np.random.default_rng(seed)
-    return {site: random.standard_normal((ROWS, 4 + 3 * site.layer)).astype(np.float32) for site in SITES}
+    return {site: random.standard_normal((ROWS, WIDTHS[site])).astype(np.float32) for site in SITES}
 
 
 def origin():

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from geowall.language import hub
 from geowall.language.rows import Rows, rows_of
-from geowall.language.sites import Site, config_of, sites, tap, width
+from geowall.language.sites import Site, blocks, config_of, sites, tap, width
 from geowall.language.store import Store
 from geowall.language.writer import Writer, locked
 from geowall.paths import GeowallError
@@ -105,7 +105,7 @@ def extract(
             expected, or a folder that holds another extraction.
     """
     module = model._module if isinstance(model, nnsight.TransformersModel) else model
-    ids, taps = _checked(module, tokens), _taps(module, sites)
+    ids, taps, stack = _checked(module, tokens), _taps(module, sites), blocks(module)
     context = ids.shape[1]
     batch = batch or batch_for(module, context)
     left_out = _special(module) if special is None else sorted({int(token) for token in special})
@@ -113,7 +113,7 @@ def extract(
     about = {
         "model": name or config_of(module)._name_or_path,
         "digest": f"remote:{model.repo_id}" if remote is True else hub.digest(module),
-        "widths": {str(site): width(module, site) for site, _, _ in taps},
+        "widths": {str(site): width(module, site, stack) for site, _, _ in taps},
         "dtype": dtype,
         "context": context,
         "batch": batch,
@@ -191,7 +191,8 @@ def _taps(model: nn.Module, sites: Iterable[Site]) -> Taps:
     chosen = sorted(set(sites))
     if not chosen:
         raise GeowallError("nothing was extracted", "no site was asked for", 'give [Site("res", 0)]')
-    places = [(site, tap(model, site)) for site in chosen]
+    stack = blocks(model)
+    places = [(site, tap(model, site, stack)) for site in chosen]
     return [(site, place.path, place.side) for site, place in places]
 
 

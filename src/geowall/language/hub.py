@@ -34,6 +34,7 @@ from huggingface_hub.errors import (
 from geowall.paths import ROOT, GeowallError
 
 if TYPE_CHECKING:  # a question to the hub should not wait for torch and transformers
+    import torch
     from torch import nn
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
@@ -78,7 +79,7 @@ def load(name: str, dtype: str = "float32", device: str = "auto") -> nn.Module:
     Args:
         name: ``lab-small``, ``lab-large``, a folder, or a name on the hub.
         dtype: precision of weights and activations.
-        device: ``auto`` (a GPU where there is one), any device of torch, or ``spread`` over all GPUs.
+        device: ``auto`` (a GPU where there is one), ``cpu``, ``gpu``, or ``spread`` over all GPUs.
 
     Raises:
         GeowallError: see :func:`find`.
@@ -91,12 +92,19 @@ def load(name: str, dtype: str = "float32", device: str = "auto") -> nn.Module:
         options["device_map"] = "auto"
     path = fetch(name)
     model = AutoModelForCausalLM.from_pretrained(path, local_files_only=True, use_safetensors=True, **options)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     if device != "spread":
-        model = model.to(device)
+        model = model.to(place(device))
     model.config._name_or_path = name
     return model.eval().requires_grad_(False)
+
+
+def place(device: str) -> torch.device:
+    """The device of torch that a parameter names: ``auto``, ``cpu``, ``gpu``, or one of torch's own."""
+    import torch
+
+    if device in ("auto", "spread"):
+        device = "gpu" if torch.cuda.is_available() else "cpu"
+    return torch.device("cuda" if device == "gpu" else device)
 
 
 def tokenizer(name: str) -> PreTrainedTokenizerBase:

@@ -80,13 +80,13 @@ def blocks(model: nn.Module) -> str:
     return lists[0]
 
 
-def tap(model: nn.Module, site: Site) -> Tap:
-    """Where ``site`` is taken in ``model``.
+def tap(model: nn.Module, site: Site, stack: str | None = None) -> Tap:
+    """Where ``site`` is taken in ``model``; ``stack`` is the path of its blocks, where that is known.
 
     Raises:
         GeowallError: the model has no such layer, or its block has no part of that kind.
     """
-    stack = blocks(model)
+    stack = stack or blocks(model)
     count = len(model.get_submodule(stack))
     if site.layer >= count:
         why = f"the model has {count} layers, counted from zero"
@@ -101,11 +101,11 @@ def tap(model: nn.Module, site: Site) -> Tap:
     return Tap(f"{path}.{normed}" if normed else _descend(block, path, _MLP), "output")
 
 
-def width(model: nn.Module, site: Site) -> int:
-    """Number of dimensions of an activation at ``site``."""
+def width(model: nn.Module, site: Site, stack: str | None = None) -> int:
+    """Number of dimensions of an activation at ``site``; ``stack`` as in :func:`tap`."""
     if site.kind != "att":
         return config_of(model).hidden_size
-    weight = model.get_submodule(tap(model, site).path)
+    weight = model.get_submodule(tap(model, site, stack).path)
     # A Linear holds [out, in]; GPT-2's Conv1D holds [in, out].
     return weight.in_features if hasattr(weight, "in_features") else weight.weight.shape[0]
 

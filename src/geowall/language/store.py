@@ -5,7 +5,7 @@
     manifest.json          model, tokens, sites, sizes, precision, hashes: what the store holds
     shards.jsonl           a line for each finished shard: the SHA-256 of its files
     layer_3/res            [row, d]       the activations at a site; bfloat16 is kept as its 16 bits
-    norm                   [row, site]    their norms, sites in the manifest's order
+    norm                   [row, site]    their norms, sites in the order they are computed
     sum                    [shard, all d] their sums, site after site: the mean is one addition away
     token, document, sequence, position   [row]   where each row comes from
 
@@ -55,7 +55,7 @@ class Store:
     def __init__(self, place: str, files: fsspec.AbstractFileSystem, root: str) -> None:
         self.place, self._files, self._root = place, files, root
         self.manifest: dict[str, Any] = json.loads(self._text(MANIFEST))
-        self.sites = [Site.parse(name) for name in self.manifest["widths"]]
+        self.sites = sorted(Site.parse(name) for name in self.manifest["widths"])
         self.rows: int = self.manifest["rows"]
 
     @classmethod

@@ -57,19 +57,19 @@ class Writer:
         """
         self.folder, self.rows = Path(folder), about["rows"]
         self.shard_rows = shard_rows or _shard_rows(about)
-        self.sites = [Site.parse(name) for name in about["widths"]]
+        self.sites = sorted(Site.parse(name) for name in about["widths"])
         entry = {**about, "format": FORMAT, "shard_rows": self.shard_rows, "origin": sorted(origin)}
         self.manifest: dict[str, Any] = json.loads(json.dumps(entry))
         if (self.folder / MANIFEST).is_file():
             self._refuse_another()
+            names = [*map(str, self.sites), NORM, SUM]
+            self._arrays = {name: zarr.open_array(self.folder / name, mode="r+") for name in names}
         else:
-            self._create(origin)
+            self._arrays = self._create(origin)
         self.missing = set(Store.open(self.folder).damaged())
         for shard in self.missing:  # what is left of it would be read before it is written over
             for file in self._files(shard):
                 (self.folder / file).unlink(missing_ok=True)
-        names = [*map(str, self.sites), NORM, SUM]
-        self._arrays = {name: zarr.open_array(self.folder / name, mode="r+") for name in names}
         self._thread, self._pending = ThreadPoolExecutor(1), None
         self._spare: list[dict[Site, Tensor]] = []
         self._open: tuple[int, dict[Site, Tensor]] | None = None
@@ -161,27 +161,30 @@ class Writer:
                 "give another folder, or remove that one",
             )
 
-    def _create(self, origin: dict[str, np.ndarray]) -> None:
+    def _create(self, origin: dict[str, np.ndarray]) -> dict[str, zarr.Array]:
         """Lay out all arrays; the manifest comes last and atomically, so half a layout is no store."""
         self._clear()
+        made: dict[str, zarr.Array] = {}
         group = zarr.open_group(self.folder, mode="w", zarr_format=3)
         plain = {"compressors": None, "filters": None, "fill_value": 0}  # activations do not compress
         dtype, rows = _STORED[self.manifest["dtype"]][0], self.shard_rows
         for name, d in self.manifest["widths"].items():
             chunk = math.gcd(_power_of_two(CHUNK // (d * np.dtype(dtype).itemsize)), rows)
             values = {"shape": (self.rows, d), "chunks": (chunk, d), "shards": (rows, d), "dtype": dtype}
-            array = group.create_array(name, **values, **plain)
-            array.attrs["holds"] = self.manifest["dtype"]
+            made[name] = group.create_array(
+                name, **values, **plain, attributes={"holds": self.manifest["dtype"]}
+            )
         shape, chunks = (self.rows, len(self.sites)), (rows, len(self.sites))
-        group.create_array(NORM, shape=shape, chunks=chunks, dtype="float32", **plain)
+        made[NORM] = group.create_array(NORM, shape=shape, chunks=chunks, dtype="float32", **plain)
         total = sum(self.manifest["widths"].values())
         sums = {"shape": (-(-self.rows // rows), total), "chunks": (1, total), "dtype": "float64"}
-        group.create_array(SUM, **sums, **plain)
+        made[SUM] = group.create_array(SUM, **sums, **plain)
         for name, values in origin.items():
             group.create_array(name, data=np.ascontiguousarray(values), chunks=(min(len(values), 1 << 16),))
         beside = self.folder / f".{MANIFEST}"
         beside.write_text(json.dumps(self.manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         beside.replace(self.folder / MANIFEST)
+        return made
 
     def _clear(self) -> None:
         """Remove half a layout; leave a folder of somebody's other files alone."""

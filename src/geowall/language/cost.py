@@ -1,0 +1,287 @@
+"""What an extraction costs: foretold before it runs, and measured against the bare forward pass.
+
+The forecast rehearses: a random model of two of the real model's layers runs a few batches on the same
+device, and its time is scaled to all layers and all tokens. Nothing of the real model is needed but its
+configuration, so an hour of extraction, or a download of gigabytes, is foretold in seconds.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, PretrainedConfig
+
+from geowall.language import hub, reading
+from geowall.language.activations import batch_for, extract
+from geowall.language.reading import Setting
+from geowall.language.sites import Site, sites, tap, width
+
+REHEARSED = 1e11  # multiply-adds of a rehearsed batch on a processor: about two seconds
+VOCABULARY = 256  # of the rehearsal: embedding and head take no part in an extraction
+ITEM = {"float32": 4, "bfloat16": 2}
+
+
+def forecast(
+    model: str, n_sequences: int, context: int, kinds: list[str], model_dtype: str, dtype: str, device: str
+) -> dict[str, float]:
+    """Foretell an extraction.
+
+    Returns:
+        ``seconds`` (the model loaded), ``gpu_mb`` at the peak (0 on a processor), ``disk_mb`` of the store
+        and ``download_mb`` of the model.
+
+    Raises:
+        GeowallError: the model cannot be had.
+    """
+    found, config = hub.find(model), hub.config(model)
+    with torch.device("meta"):
+        whole = AutoModelForCausalLM.from_config(config)
+    widths = [width(whole, site) for site in sites(whole, kinds)]
+    tokens, shards = n_sequences * context, n_sequences * context / 8192
+    disk = tokens * (ITEM[dtype] * sum(widths) + 4 * len(widths) + 16) + 8 * shards * sum(widths)
+    speed = _rehearse(config, kinds, context, model_dtype, dtype, hub.place(device))
+    weights = ITEM[model_dtype] * sum(weight.numel() for weight in whole.parameters())
+    return {
+        "seconds": speed["fixed"] + tokens * speed["token"],
+        "gpu_mb": (weights + speed["gpu_bytes"]) / 1e6 if speed["gpu_bytes"] else 0.0,
+        "disk_mb": disk / 1e6,
+        "download_mb": found.download_bytes / 1e6,
+    }
+
+
+def _rehearse(
+    config: PretrainedConfig,
+    kinds: list[str],
+    context: int,
+    model_dtype: str,
+    dtype: str,
+    device: torch.device,
+) -> dict[str, float]:
+    """Seconds an extraction takes at all and for each token, and GPU bytes beyond the weights."""
+    layers = config.get_text_config().num_hidden_layers
+    small = _shortened(config, layers=min(2, layers))
+    with device:
+        model = AutoModelForCausalLM.from_config(
+            small, dtype=getattr(torch, model_dtype), attn_implementation="eager"
+        )
+    model = model.eval().requires_grad_(False)
+    block = sum(w.numel() for w in model.parameters()) - VOCABULARY * small.get_text_config().hidden_size
+    most = context if device.type == "cuda" else int(REHEARSED / block)
+    context = max(16, min(context, most))
+    batch = max(1, min(batch_for(model, context), most // context))
+    options = {"kinds": kinds, "batch": batch, "context": context, "dtype": dtype}
+    _timed(model, 1, **options)  # warms up
+    few, many = (min(_timed(model, n, **options) for _ in range(2)) for n in (1, 4))
+    each = max(many - few, 0.0) / (3 * batch * context)
+    used = torch.cuda.max_memory_allocated() - _bytes(model) if device.type == "cuda" else 0
+    share = layers / min(2, layers)
+    return {"token": share * each, "fixed": max(few - each * batch * context, 0.0), "gpu_bytes": used}
+
+
+def _shortened(config: PretrainedConfig, layers: int) -> PretrainedConfig:
+    """The same model with fewer layers and next to no vocabulary."""
+    short = copy.deepcopy(config)
+    text = short.get_text_config()
+    text.num_hidden_layers, text.vocab_size = layers, VOCABULARY
+    text.bos_token_id = text.eos_token_id = text.pad_token_id = 0
+    if getattr(text, "layer_types", None):
+        text.layer_types = text.layer_types[:layers]
+    return short
+
+
+def _timed(model: nn.Module, n_batches: int, kinds: list[str], batch: int, context: int, dtype: str) -> float:
+    ids = torch.randint(
+        1, VOCABULARY, (n_batches * batch, context), generator=torch.Generator().manual_seed(0)
+    )
+    return _extraction(model, ids, sites(model, kinds), batch=batch, dtype=dtype)[0]
+
+
+def _bytes(model: nn.Module) -> int:
+    return sum(weight.numel() * weight.element_size() for weight in model.parameters())
+
+
+def _extraction(model: nn.Module, ids: torch.Tensor, at: list, **options: Any) -> tuple[float, int]:
+    """Seconds and bytes on disk of an extraction into a folder that is removed again."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        extract(model, ids, at, Path(folder) / "store", **options)
+        spent = time.perf_counter() - began
+        size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+    return spent, size
+
+
+def foretold(chosen: Setting) -> pd.DataFrame:
+    """The forecast of this chapter's extraction beside the extraction itself, run afresh (the better of two).
+
+    Columns: ``quantity``, ``unit``, ``predicted``, ``measured``, ``ratio`` (measured over predicted; empty
+    where nothing was predicted and nothing measured).
+    """
+    names = ("model", "n_sequences", "context", "kinds", "model_dtype", "dtype", "device")
+    found = hub.find(chosen["model"])
+    predicted = forecast(**{name: chosen[name] for name in names})
+    model, ids = reading.model_of(chosen), reading.packed(chosen).ids
+    on_gpu = hub.place(chosen["device"]).type == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    at, options = reading.sites_of(chosen), {"keep_bos": True, "dtype": chosen["dtype"]}
+    seconds, disk = min(_extraction(model, ids, at, **options) for _ in range(2))
+    measured = {
+        "seconds": seconds,
+        "gpu_mb": torch.cuda.max_memory_allocated() / 1e6 if on_gpu else 0.0,
+        "disk_mb": disk / 1e6,
+        "download_mb": found.download_bytes / 1e6,
+    }
+    labels = {"seconds": "time", "gpu_mb": "GPU memory", "disk_mb": "disk", "download_mb": "download"}
+    rows = []
+    for name, label in labels.items():
+        p, m = predicted[name], measured[name]
+        unit = "s" if name == "seconds" else "MB"
+        ratio = m / p if p else None
+        rows.append({"quantity": label, "unit": unit, "predicted": p, "measured": m, "ratio": ratio})
+    return pd.DataFrame(rows).astype({"ratio": float})
+
+
+def race(chosen: Setting, n_rounds: int, n_sequences: int) -> pd.DataFrame:
+    """Seconds of an extraction to disk and of the same forward pass without it, in alternating rounds.
+
+    The ways: ``extract``; ``hooks``, the decoder without its head, with hooks that keep each site's value
+    until its batch is done; ``usual``, the whole model with its head, asked for ``hidden_states``. Each round
+    is a palindrome, so that a drift of the machine cancels within it, and each way runs on one batch too,
+    which tells what is paid once from what is paid for each token.
+
+    Columns: ``round``, ``way``, ``n_tokens``, ``seconds``.
+    """
+    model, every = reading.model_of(chosen), _repeated(reading.packed(chosen).ids, n_sequences)
+    at, batch = reading.sites_of(chosen), batch_for(model, chosen["context"])
+    ways = {
+        "extract": lambda ids: _extraction(model, ids, at, batch=batch, dtype=chosen["dtype"]),
+        "hooks": lambda ids: bare(model, ids, at, batch),
+        "usual": lambda ids: usual(model, ids, batch),
+    }
+    tasks = [(way, size) for way in ways for size in (batch, n_sequences)]
+    for way, size in tasks:
+        ways[way](every[:size])
+    rows = []
+    for number in range(n_rounds):
+        spent = dict.fromkeys(tasks, 0.0)
+        for way, size in (*tasks, *reversed(tasks)):
+            spent[way, size] += _seconds(lambda w=way, s=size: ways[w](every[:s])) / 2
+        rows += [
+            {"round": number, "way": way, "n_tokens": size * every.shape[1], "seconds": seconds}
+            for (way, size), seconds in spent.items()
+        ]
+    return pd.DataFrame(rows)
+
+
+def summary(rounds: pd.DataFrame, seed: int, draws: int = 4000) -> pd.DataFrame:
+    """What the rounds of :func:`race` say, each a median over rounds with a bootstrap 95 % interval.
+
+    Columns: ``way``, ``quantity``, ``value``, ``low``, ``high``. The quantities of a way: ``ratio`` of its
+    seconds to those of the hooks on all tokens; ``token_ratio``, the same for each further token;
+    ``start_seconds``, paid once; ``tokens_per_second``.
+    """
+    wide = rounds.pivot(index="round", columns=["way", "n_tokens"], values="seconds")
+    few, many = sorted(set(rounds["n_tokens"]))
+    random, rows = np.random.default_rng(seed), []
+    picks = random.integers(len(wide), size=(draws, len(wide)))
+    slope = {way: (wide[way, many] - wide[way, few]) / (many - few) for way in set(rounds["way"])}
+    for way in dict.fromkeys(rounds["way"]):
+        found = {
+            "ratio": wide[way, many] / wide["hooks", many],
+            "token_ratio": slope[way] / slope["hooks"],
+            "start_seconds": wide[way, few] - few * slope[way],
+            "tokens_per_second": many / wide[way, many],
+        }
+        for quantity, values in found.items():
+            x = values.to_numpy()
+            low, high = np.quantile(np.median(x[picks], axis=1), [0.025, 0.975])
+            value = {"value": float(np.median(x)), "low": float(low), "high": float(high)}
+            rows.append({"way": way, "quantity": quantity, **value})
+    return pd.DataFrame(rows)
+
+
+def bare(model: nn.Module, ids: torch.Tensor, at: list, batch: int) -> None:
+    """The decoder without its head, and a hook that keeps each site's value until its batch is done."""
+    kept: dict[str, torch.Tensor] = {}
+    hooks = [_keeping(model, site, kept) for site in at]
+    base, device = model.base_model, model.get_input_embeddings().weight.device
+    with torch.no_grad():
+        for part in ids.split(batch):
+            base(part.to(device), use_cache=False)
+            kept.clear()
+    for hook in hooks:
+        hook.remove()
+
+
+def _keeping(model: nn.Module, site: Site, kept: dict[str, torch.Tensor]) -> Any:
+    place = tap(model, site)
+    module = model.get_submodule(place.path)
+    if place.side == "input":
+        return module.register_forward_pre_hook(lambda _, args: kept.__setitem__(str(site), args[0]))
+    return module.register_forward_hook(lambda _, args, output: kept.__setitem__(str(site), output))
+
+
+def usual(model: nn.Module, ids: torch.Tensor, batch: int) -> None:
+    """The model as it is usually called: with its head, asking for ``hidden_states``."""
+    device = model.get_input_embeddings().weight.device
+    with torch.no_grad():
+        for part in ids.split(batch):
+            model(part.to(device), use_cache=False, output_hidden_states=True)
+
+
+def _seconds(work: Any) -> float:
+    began = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def memory(chosen: Setting, n_batches: int) -> pd.DataFrame:
+    """Resident memory after each batch of an extraction of single sequences.
+
+    Columns: ``batch``, ``resident_mb``, ``extracted_mb`` (of activations so far: what would have grown, had
+    they been kept).
+    """
+    model, ids = reading.model_of(chosen), _repeated(reading.packed(chosen).ids, n_batches)
+    at, resident = reading.sites_of(chosen), []
+    gc.collect()
+    with tempfile.TemporaryDirectory() as folder:
+        extract(
+            model,
+            ids,
+            at,
+            Path(folder) / "store",
+            batch=1,
+            shard_rows=4 * ids.shape[1],
+            dtype=chosen["dtype"],
+            progress=lambda done, total: resident.append(resident_mb()),
+        )
+    each = ids.shape[1] * sum(width(model, site) for site in at) * ITEM[chosen["dtype"]] / 1e6
+    rows = enumerate(resident, start=1)
+    return pd.DataFrame([{"batch": i, "resident_mb": mb, "extracted_mb": i * each} for i, mb in rows])
+
+
+def resident_mb() -> float:
+    """Memory of this process now, in megabytes, where the system tells (Linux), else its peak."""
+    import os
+    import resource
+
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def _repeated(ids: torch.Tensor, n_sequences: int) -> torch.Tensor:
+    """That many sequences, the given ones over and over."""
+    return ids[torch.arange(n_sequences) % len(ids)]
