@@ -94,6 +94,8 @@ def _save(model: Gemma2ForCausalLM, tokenizer: PreTrainedTokenizerFast, place: P
     beside = place.with_name(f".{place.name}")
     shutil.rmtree(beside, ignore_errors=True)
     model.save_pretrained(beside, max_shard_size=SHARD)
+    for path in beside.glob("*.safetensors"):
+        path.chmod(0o644)  # the library writes them for their owner alone
     tokenizer.save_pretrained(beside)
     shutil.rmtree(place, ignore_errors=True)
     beside.rename(place)

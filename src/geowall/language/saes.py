@@ -234,7 +234,7 @@ def start(rows: sae.Rows, member: sae.Member) -> Float[Tensor, " parameter"] | N
     """Where a member starts: on tokens, as sparse as it will roughly end; None where the trainer knows.
 
     Decoder rows are directions of tokens. The threshold lets as many latents fire as the penalty will allow
-    for, twice over, and the encoder is the decoder's transpose at the scale that rebuilds tokens best. From a
+    for, an eighth of them at most, and the encoder is the decoder's transpose at the scale that rebuilds tokens best. From a
     random start a few hundred steps end with the sparsity they began with.
     """
     rule, n = member.rule, member.n_latents
@@ -243,9 +243,9 @@ def start(rows: sae.Rows, member: sae.Member) -> Float[Tensor, " parameter"] | N
     x = rows.sample(SAMPLE, derive(member.seed, "fit"))
     atoms = normalize(rows.sample(n, derive(member.seed, "atoms", n)), dim=1)
     # Measured on lab-small: the sparsity at which the penalty balances the error it saves.
-    active = rule.k if rule.architecture != "jumprelu" else 2.0 * (0.15 / max(rule.l0, 1e-6)) ** 0.77
+    active = rule.k if rule.architecture != "jumprelu" else (0.15 / max(rule.l0, 1e-6)) ** 0.77
     p = x @ atoms.T
-    nth = max(1, round(p.numel() * max(0.0, 1.0 - min(active, 0.5 * n) / n)))
+    nth = max(1, round(p.numel() * max(0.0, 1.0 - min(active, n / 8) / n)))
     edge = max(1e-3, float(p.flatten().kthvalue(nth).values))
     rebuilt = (p * (p > edge)) @ atoms
     scale = max(1e-4, float((x * rebuilt).sum() / rebuilt.square().sum().clamp(min=1e-12)))
