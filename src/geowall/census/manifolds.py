@@ -4,11 +4,12 @@ A coordinate (position in the line, indentation, bracket depth) draws a curve th
 mean activation at each of its values. The directions in which those means vary span the manifold's subspace.
 Two curves L_i(n) follow:
 
-* **isolated**: the tokens, projected into the subspace, are all a small autoencoder sees; n is its width;
+* **isolated**: a small autoencoder sees nothing else, and n is its width. It sees the curve alone (``curve``:
+  the mean at each value), or the tokens projected into the subspace (``tokens``), which scatter about it;
 * **in the dictionary**: a trained checkpoint's error within the subspace, over the variance there; n is the
   number of its latents that are tuned to the coordinate.
 
-The isolated curve of a Gaussian cloud with the same covariance says what is due to the manifold's shape.
+A Gaussian cloud with the covariance of the projected tokens (``gaussian``) says what is due to shape.
 
 >>> angle = torch.linspace(0, 6, 600)
 >>> x = torch.stack([angle.cos(), angle.sin(), torch.zeros(600)], dim=1)
@@ -19,7 +20,7 @@ The isolated curve of a Gaussian cloud with the same covariance says what is due
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,12 +33,12 @@ from geowall.kernels.evaluate import Tokens
 from geowall.sae.curves import rule
 from geowall.sae.model import Sae
 from geowall.sae.rows import Rows
-from geowall.sae.schedule import Schedule, derive, grid
+from geowall.sae.schedule import Schedule, grid
 from geowall.sae.training import train
 
 BINS = 24  # values of a coordinate that are told apart, by its quantiles
 DIMENSIONS = 6  # of a manifold's subspace
-TUNED = 0.1  # share of a latent's variance that the coordinate explains
+TUNED = 0.05  # share of a latent's variance that the coordinate explains
 
 
 @dataclass(frozen=True)
@@ -83,28 +84,35 @@ def bins_of(coordinate: Float[np.ndarray, " token"], most: int = BINS) -> Int[Te
 
 
 def isolated(
-    clouds: dict[str, Float[Tensor, "token axis"]],
+    clouds: Mapping[tuple[str, str], Float[Tensor, "token axis"]],
     n_latents: Sequence[int],
     rules: Sequence[str],
     seeds: Sequence[int],
     steps: int = 600,
     threads: int = 1,
 ) -> pd.DataFrame:
-    """L(n) of clouds by name, and of a Gaussian with the covariance of each.
+    """L(n) of clouds by the names of their manifold and setting.
 
-    Columns: manifold, surrogate (whether it is the Gaussian), architecture, penalty, n_latents, seed, loss
-    (share of the cloud's variance, penalty included), l0.
+    Columns: manifold, setting, architecture, penalty, n_latents, seed, loss (share of the cloud's variance,
+    penalty included), l0.
     """
     rows = []
-    for name, cloud in clouds.items():
-        for surrogate, points in ((False, cloud), (True, gaussian(cloud, derive(0, "surrogate", name)))):
-            source = Rows(points, name=name)
-            members = grid([source], n_latents, [rule(text) for text in rules], seeds)
-            schedule = Schedule(steps=steps, batch=512, lr=5e-3, every=steps)
-            table = train(members, schedule, threads=threads).table
-            rows.append(table.assign(surrogate=surrogate, manifold=name))
-    columns = ["manifold", "surrogate", "architecture", "penalty", "n_latents", "seed", "loss", "l0"]
+    for (name, setting), cloud in clouds.items():
+        members = grid([Rows(cloud, name=name)], n_latents, [rule(text) for text in rules], seeds)
+        schedule = Schedule(steps=steps, batch=512, lr=5e-3, every=steps)
+        table = train(members, schedule, threads=threads).table
+        rows.append(table.assign(setting=setting, manifold=name))
+    columns = ["manifold", "setting", "architecture", "penalty", "n_latents", "seed", "loss", "l0"]
     return pd.concat(rows, ignore_index=True)[columns]
+
+
+def clouds(x: Float[Tensor, "token d_model"], manifold: Manifold, seed: int) -> dict[str, Tensor]:
+    """What the isolated autoencoders of one manifold see: its curve, its tokens, their Gaussian twin."""
+    kept = manifold.bins >= 0
+    tokens, bins = (x[kept] - manifold.mean) @ manifold.axes, manifold.bins[kept]
+    count = torch.bincount(bins).to(tokens)
+    means = tokens.new_zeros(len(count), tokens.shape[1]).index_add_(0, bins, tokens) / count[:, None]
+    return {"curve": means[bins], "tokens": tokens, "gaussian": gaussian(tokens, seed)}
 
 
 def gaussian(cloud: Float[Tensor, "token axis"], seed: int) -> Float[Tensor, "token axis"]:
@@ -122,8 +130,8 @@ def within(
     """Error of a checkpoint within a manifold's subspace, over the variance there, and its tuned latents.
 
     Returns ``loss`` with the ends of a 95 % bootstrap interval over documents, and ``n_latents``: latents
-    of whose variance the coordinate explains a tenth, and more than of 99 % of them when codes and bins are
-    shifted against each other by half the sample.
+    of whose variance the coordinate explains a twentieth, and more than of 99 % of them when codes and bins
+    are shifted against each other by half the sample.
     """
     kept = manifold.bins >= 0
     x, bins = tokens.x[kept], manifold.bins[kept]

@@ -33,9 +33,9 @@ def slope(table: pd.DataFrame, d_sae: int, window: tuple[float, float] = WINDOW)
     """Slope of log frequency against log rank in a window of ranks, shares of ``d_sae``.
 
     Returns ``slope``; ``low`` and ``high``, the slopes of the two halves of the window in log rank, steeper
-    and flatter (a power law has one slope; counting errors are far smaller than this); and ``decades``, how many of
-    rank the window holds once dead latents are left out. NaN where fewer than eight live
-    latents are in it.
+    and flatter (a power law has one slope; counting errors are far smaller than this); and
+    ``decades``, how many of rank the window holds once dead latents are left out. NaN where fewer than eight
+    live latents are in it.
     """
     live = table[table["frequency"] > 0].sort_values("rank")
     first, last = max(1.0, window[0] * d_sae), min(window[1] * d_sae, float(live["rank"].max() or 0))

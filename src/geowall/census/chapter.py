@@ -1,0 +1,325 @@
+"""The tables of chapter 05, by functions whose arguments can be written down in a notebook.
+
+Every one takes the same two dictionaries: ``tokens`` (which model, which text, how many tokens) and ``grid``
+(which checkpoints). What they need is made once and kept: activations in ``runs/activations``, checkpoints
+and the durable rows of the census in ``runs/census``; so a run that was killed goes on where it was, and the
+tables after the first cost a look at the disk.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from geowall.census import discovery as across
+from geowall.census import manifolds, ranks, rows
+from geowall.census.cluster import measure
+from geowall.census.sample import Sample
+from geowall.census.work import Settings, describe
+from geowall.kernels.evaluate import Tokens, evaluate
+from geowall.language import cache, corpus, hub, labels, saes
+from geowall.language import tokens as language_tokens
+from geowall.language.sites import Site
+from geowall.paths import ROOT, GeowallError
+from geowall.sae import inventory
+from geowall.sae.gemma_scope import Checkpoint, open_checked
+from geowall.sae.model import Sae
+from geowall.sae.scaling import fit_curve
+from geowall.sae.schedule import derive
+
+Setting = Mapping[str, object]
+COORDINATES = ("column", "indentation", "bracket")
+LABELS = ("token_class", *COORDINATES, "position")
+OWN = ["model", "layer", "site"]
+
+
+def folder() -> Path:
+    """Where censuses lie: ``GEOWALL_CENSUS``, or ``runs/census`` of the book."""
+    return Path(os.environ.get("GEOWALL_CENSUS") or ROOT / "runs" / "census")
+
+
+def sample(tokens: Setting, part: str = "error") -> Sample:
+    """Activations of the residual stream after every block on one part of a corpus, and their labels.
+
+    ``tokens``: ``model``, ``corpus`` (see :func:`geowall.language.corpus.load`), ``n_tokens``, ``context``
+    and ``seed``.
+    """
+    return _sample(json.dumps(tokens, sort_keys=True), part)
+
+
+@functools.lru_cache(maxsize=4)
+def _sample(written: str, part: str) -> Sample:
+    given = json.loads(written)
+    text = corpus.load(given["corpus"]).split(part)
+    context, model = int(given.get("context", 256)), given["model"]
+    limit = math.ceil(given["n_tokens"] / (context - 1))
+    packed = language_tokens.pack(text, hub.tokenizer(model), context, limit, given["seed"])
+    config = hub.config(model)
+    sites = [Site("res", layer) for layer in range(getattr(config, "text_config", config).num_hidden_layers)]
+    store = cache.activations_of(model, packed.ids, sites, documents=packed.document)
+    beside = Path(f"{store.place}-labels.parquet")
+    if not beside.exists():
+        at = store.index[["sequence", "position"]]
+        _write(beside, _known(at.merge(labels.table(packed, text), how="left")))
+    return Sample(store.place, labels=str(beside))
+
+
+def _known(table: pd.DataFrame) -> pd.DataFrame:
+    """Labels as a census wants them: text for categories, NaN where a coordinate is not defined."""
+    table = table[list(LABELS)].reset_index(drop=True)
+    table["token_class"] = table["token_class"].astype(object).where(table["token_class"].notna(), "other")
+    for name in COORDINATES:
+        table[name] = table[name].astype(float).where(table[name] >= 0)
+    return table
+
+
+def _write(path: Path, table: pd.DataFrame) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    table.to_parquet(beside, index=False)
+    beside.replace(path)
+
+
+def chosen(tokens: Setting, grid: Setting) -> list[Checkpoint]:
+    """The checkpoints of a setting: trained now (``source`` is ``grid``), or of the hub, or of a folder.
+
+    ``grid`` holds ``source``, and for a grid ``widths``, ``penalties`` (JumpReLU's), ``steps``, ``sequences``
+    and ``seed`` (:func:`geowall.language.saes.grid`). ``layers``, and for the hub or a folder ``widths`` and
+    ``most_l0``, choose among them where they are given.
+    """
+    layers, source, model = grid.get("layers") or None, str(grid["source"]), str(tokens["model"])
+    if source == "grid":
+        return inventory.checkpoints(str(_trained(json.dumps([tokens, grid], sort_keys=True))), model, layers)
+    found = inventory.checkpoints(source, model, layers)
+    widths, most = grid.get("widths") or None, grid.get("most_l0") or math.inf
+    found = [c for c in found if (not widths or c.d_sae in widths) and c.nominal_l0 <= most]
+    if not found:
+        raise GeowallError(
+            "no checkpoint was chosen", f"{source} has none of {widths}", "choose other widths"
+        )
+    return found
+
+
+@functools.lru_cache(maxsize=4)
+def _trained(written: str) -> Path:
+    tokens, grid = json.loads(written)
+    return saes.grid(
+        tokens["model"],
+        grid["widths"],
+        {"jumprelu": grid["penalties"]},
+        layers=grid.get("layers") or None,
+        steps=grid["steps"],
+        sequences=grid["sequences"],
+        source=tokens["corpus"],
+        seed=grid["seed"],
+        threads=grid.get("threads", 1),
+    )
+
+
+def taken(tokens: Setting, grid: Setting, workers: int = 0, scheduler: str = "") -> dict[str, pd.DataFrame]:
+    """The census of a setting; what is durable is not measured again."""
+    given = [json.dumps(part, sort_keys=True) for part in (tokens, grid)]
+    return _taken(*given, workers, scheduler)
+
+
+@functools.lru_cache(maxsize=2)
+def _taken(tokens: str, grid: str, workers: int, scheduler: str) -> dict[str, pd.DataFrame]:
+    setting = json.loads(tokens), json.loads(grid)
+    name = hashlib.sha256(f"{tokens} {grid}".encode()).hexdigest()[:12]
+    settings = Settings(keep_files=bool(setting[1].get("keep_files", True)))
+    everything = chosen(*setting), sample(setting[0]), folder() / f"rows-{name}"
+    return measure(*everything, settings, workers, scheduler)
+
+
+def checkpoints(tokens: Setting, grid: Setting, workers: int = 0, scheduler: str = "") -> pd.DataFrame:
+    """The table ``checkpoints``: a row a checkpoint, measured columns of :func:`geowall.census.rows.summary`.
+
+    Checkpoints that are others under another name have ``same_as``; unreadable ones say so in ``status``.
+    """
+    table = taken(tokens, grid, workers, scheduler)["checkpoints"].drop(columns="seconds")
+    twins = inventory.duplicates(table) if "weights" in table else pd.DataFrame(columns=["name", "same_as"])
+    return table.merge(twins, how="left", on="name").assign(same_as=lambda t: t["same_as"].fillna(""))
+
+
+def latents(tokens: Setting, grid: Setting, layers: Sequence[int]) -> pd.DataFrame:
+    """The table ``latents`` of some layers: a row a latent of every checkpoint there."""
+    table = taken(tokens, grid)["latents"]
+    return table[table["layer"].isin(list(layers))].reset_index(drop=True)
+
+
+def slopes(tokens: Setting, grid: Setting) -> pd.DataFrame:
+    """Slopes of frequency against rank of every checkpoint: :func:`geowall.census.ranks.slopes`."""
+    return ranks.slopes(taken(tokens, grid)["latents"])
+
+
+def distributions(tokens: Setting, grid: Setting, layers: Sequence[int]) -> pd.DataFrame:
+    """Quantiles of the per-token error of the checkpoints of some layers."""
+    table = taken(tokens, grid)["quantiles"]
+    return table[table["layer"].isin(list(layers))].reset_index(drop=True)
+
+
+def by_label(tokens: Setting, grid: Setting) -> pd.DataFrame:
+    """Error by what is known of a token, for every checkpoint: :func:`geowall.census.rows.by_label`."""
+    return taken(tokens, grid)["labels"]
+
+
+def neighbours(tokens: Setting, grid: Setting, layers: Sequence[int], seed: int) -> pd.DataFrame:
+    """Nearest-neighbour cosines of decoders as shares of latents, a row a bin: all, live, and a null.
+
+    Columns: OWN, d_sae, nominal_l0, kind (``all``, ``live``, ``null``), cosine (lower edge of the bin),
+    share. The null is as many random directions with the covariance of the decoder's rows.
+    """
+    edges, parts = np.linspace(0.0, 1.0, 51), []
+    table = latents(tokens, grid, layers)
+    for checkpoint, sae in _opened(tokens, grid, layers):
+        own = table[table["name"] == checkpoint.name]
+        kinds = {
+            "all": own["neighbour_cosine"],
+            "live": own["neighbour_live"].dropna(),
+            "null": rows.null_cosines(sae.W_dec, seed).numpy(),
+        }
+        for kind, cosines in kinds.items():
+            share = np.histogram(np.clip(cosines, 0.0, 0.9999), edges)[0] / max(1, len(cosines))
+            part = pd.DataFrame({"cosine": edges[:-1].round(2), "share": share})
+            parts.append(_led(part.assign(kind=kind), checkpoint))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _led(part: pd.DataFrame, checkpoint: Checkpoint) -> pd.DataFrame:
+    own = describe(checkpoint)
+    for place, name in enumerate((*OWN, "architecture", "d_sae", "nominal_l0")):
+        part.insert(place, name, own[name])
+    return part
+
+
+def _opened(tokens: Setting, grid: Setting, layers: Sequence[int]) -> list[tuple[Checkpoint, Sae]]:
+    """The readable checkpoints of some layers, opened."""
+    table = taken(tokens, grid)["checkpoints"]
+    sound = set(table.loc[table["status"] == "measured", "name"])
+    found = [c for c in chosen(tokens, grid) if c.layer in set(layers) and c.name in sound]
+    return [(c, open_checked(inventory.fetch(c))[0]) for c in found]
+
+
+def discovery(
+    tokens: Setting, grid: Setting, layers: Sequence[int], taus: Sequence[float], seed: int = 0
+) -> pd.DataFrame:
+    """D(N) of the dictionaries of a layer and a rank of sparsity, against the widest of them.
+
+    Columns: OWN, rank_l0 (0: the sparsest of each width), d_sae, l0, n_live, tau, n_discovered, n_chance. The
+    widest is the reference, and has no row.
+    """
+    measured, parts = taken(tokens, grid)["checkpoints"].set_index("name"), []
+    for layer in layers:
+        opened = _opened(tokens, grid, [layer])
+        ranked = pd.DataFrame([(i, c.d_sae, measured["l0"][c.name]) for i, (c, _) in enumerate(opened)])
+        ranked.columns = ["index", "d_sae", "l0"]
+        ranked["rank_l0"] = ranked.groupby("d_sae")["l0"].rank(method="first").astype(int) - 1
+        for rank, group in ranked.groupby("rank_l0"):
+            group = group.sort_values("d_sae")
+            if group["d_sae"].nunique() < 2 or group["d_sae"].max() != ranked["d_sae"].max():
+                continue
+            live = [_live(tokens, *opened[i]) for i in group["index"]]
+            found = across.curve(live, taus, seed)
+            found.insert(0, "d_sae", np.repeat(group["d_sae"].to_numpy()[:-1], len(taus)))
+            found.insert(1, "l0", np.repeat(group["l0"].to_numpy()[:-1], len(taus)))
+            found.insert(0, "rank_l0", rank)
+            checkpoint = opened[group["index"].iloc[0]][0]
+            for place, name in enumerate(OWN):
+                found.insert(place, name, getattr(checkpoint, name))
+            parts.append(found)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _live(tokens: Setting, checkpoint: Checkpoint, sae: Sae) -> torch.Tensor:
+    fired = evaluate(sae, _tokens(json.dumps(tokens, sort_keys=True), checkpoint.layer)).fired
+    return sae.W_dec[fired > 0]
+
+
+@functools.lru_cache(maxsize=2)
+def _tokens(tokens: str, layer: int) -> Tokens:
+    return sample(json.loads(tokens)).tokens(layer, "res")
+
+
+def manifold_loss(
+    tokens: Setting,
+    grid: Setting,
+    layers: Sequence[int],
+    n_latents: Sequence[int],
+    rules: Sequence[str],
+    seeds: Sequence[int],
+    steps: int,
+) -> pd.DataFrame:
+    """L_i(n) of manifolds whose coordinate is known, in the dictionary and isolated.
+
+    Columns: OWN, manifold (the coordinate), setting (``in the dictionary``; or alone, ``curve``, ``tokens``
+    or ``gaussian``, see :mod:`geowall.census.manifolds`), architecture, d_sae, l0, n_latents, loss, low,
+    high. In the dictionary the interval is a bootstrap over documents; alone, the range over seeds.
+    """
+    parts = [_in_dictionary(tokens, grid, layer) for layer in layers]
+    parts += [_isolated(tokens, layer, n_latents, rules, seeds, steps) for layer in layers]
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(model=str(tokens["model"]), site="res")[
+        [*OWN, "manifold", "setting", "architecture", "d_sae", "l0", "n_latents", "loss", "low", "high"]
+    ]
+
+
+def subspaces(tokens: Setting, layer: int) -> dict[str, manifolds.Manifold]:
+    """The manifolds of one layer by coordinate."""
+    x, known = _tokens(json.dumps(tokens, sort_keys=True), layer).x, sample(tokens).known
+    return {name: manifolds.subspace(x, known[name].to_numpy()) for name in COORDINATES}
+
+
+def _in_dictionary(tokens: Setting, grid: Setting, layer: int) -> pd.DataFrame:
+    taken_here, found = _tokens(json.dumps(tokens, sort_keys=True), layer), []
+    documents, measured = sample(tokens).documents, taken(tokens, grid)["checkpoints"].set_index("name")
+    for name, manifold in subspaces(tokens, layer).items():
+        for checkpoint, sae in _opened(tokens, grid, [layer]):
+            row = {"layer": layer, "manifold": name, "setting": "in the dictionary", "d_sae": sae.d_sae}
+            row |= {"architecture": sae.architecture, "l0": float(measured["l0"][checkpoint.name])}
+            found.append(row | manifolds.within(sae, taken_here, manifold, documents))
+    return pd.DataFrame(found)
+
+
+def _isolated(
+    tokens: Setting,
+    layer: int,
+    n_latents: Sequence[int],
+    rules: Sequence[str],
+    seeds: Sequence[int],
+    steps: int,
+) -> pd.DataFrame:
+    x, seen = _tokens(json.dumps(tokens, sort_keys=True), layer).x, {}
+    for name, manifold in subspaces(tokens, layer).items():
+        parts = manifolds.clouds(x, manifold, derive(int(tokens["seed"]), "gaussian", name))
+        seen |= {(name, setting): cloud for setting, cloud in parts.items()}
+    table = manifolds.isolated(seen, n_latents, rules, seeds, steps)
+    each = table.groupby(["manifold", "setting", "architecture", "n_latents"], sort=False)
+    best = each.agg(loss=("loss", "min"), low=("loss", "min"), high=("loss", "max"), l0=("l0", "mean"))
+    return best.reset_index().assign(layer=layer, d_sae=lambda t: t["n_latents"])
+
+
+def manifold_exponents(losses: pd.DataFrame) -> pd.DataFrame:
+    """Exponents of the isolated curves of a table of :func:`manifold_loss` from twice the dimension on.
+
+    Columns: layer, manifold, setting, architecture, beta (of L), beta_excess (of L over the floor that makes
+    it straightest), floor, n_saturation.
+    """
+    parts = []
+    alone = losses[
+        (losses["setting"] != "in the dictionary") & (losses["n_latents"] >= 2 * manifolds.DIMENSIONS)
+    ]
+    for own, curve in alone.groupby(["layer", "manifold", "setting", "architecture"], sort=False):
+        if curve["n_latents"].nunique() >= 3:
+            fit = fit_curve(curve.assign(seed=0), draws=2)
+            names = ("beta", "beta_excess", "floor", "n_saturation")
+            named = dict(zip(("layer", "manifold", "setting", "architecture"), own, strict=True))
+            parts.append(named | {name: fit[name] for name in names})
+    return pd.DataFrame(parts)
