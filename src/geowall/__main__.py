@@ -85,7 +85,8 @@ def estimate(args: argparse.Namespace) -> int:
         known = row["seconds"] is not None
         seconds = duration(row["seconds"]) if known else "unknown"
         memory = f"{row['memory_mb']:.0f} MB" if known else "unknown"
-        basis = row["basis"] if known else "no run to go by"
+        basis = row["basis"] or "no run to go by"
+        basis += f"; and {row['gpu_mb']:.0f} MB on the GPU" if row.get("gpu_mb") else ""
         basis += "; finished already, will be reused" if row["reused"] else ""
         disk, download = f"{row['disk_mb']:.1f} MB", f"{row['download_mb']:.0f} MB"
         print(f"{row['chapter']:28} {seconds:>12} {memory:>9} {disk:>9} {download:>10}  {basis}")
@@ -219,6 +220,24 @@ def lab_saes(args: argparse.Namespace) -> int:
     return 0
 
 
+def census(args: argparse.Namespace) -> int:
+    """Measure every checkpoint below a folder on text the model has not seen, and write one table."""
+    from geowall.census import chapter
+    from geowall.runs.store import write_atomically
+
+    progress = Progress("census")
+    tokens = {"model": args.model, "corpus": args.corpus, "n_tokens": args.tokens, "seed": args.seed}
+    table = chapter.measure_folder(
+        args.folder, tokens, args.workers, args.scheduler, lambda done, total: progress.say(f"{done}/{total}")
+    )
+    write_atomically(args.table, lambda beside: table.to_parquet(beside, index=False))
+    unread = table[table["status"] != "measured"]
+    for name, status in zip(unread["name"], unread["status"], strict=True):
+        print(f"passed over {name}: {status}", file=sys.stderr)
+    progress.close(f"{len(table) - len(unread)} checkpoints measured: {_short(args.table)}")
+    return 0
+
+
 def clean(args: argparse.Namespace) -> int:
     """Remove failed, abandoned and old runs; keep the newest of each chapter and profile unless --all."""
     removed = ledger.clean(args.out, args.all)
@@ -275,9 +294,24 @@ def _parser() -> argparse.ArgumentParser:
     command(parameters).add_argument("chapter")
     command(status)
     command(clean).add_argument("--all", action="store_true", help="finished runs too")
+    _add_census(command(census))
     text = "Remake the language models of the lab, and autoencoders on their layers"
     _add_lab(commands.add_parser("lab", help=text.lower(), description=f"{text}."))
     return parser
+
+
+def _add_census(added: argparse.ArgumentParser) -> None:
+    path = {"type": lambda path: Path(path).resolve()}
+    added.add_argument("folder", **path, help="checkpoints in the layout of Gemma Scope")
+    added.add_argument("--table", **path, required=True, help="the parquet file to write")
+    added.add_argument(
+        "--model", default="lab-small", help="whose checkpoints they are; lab-small by default"
+    )
+    added.add_argument("--corpus", default="stdlib", help="stdlib, a folder of text files, or hf:<dataset>")
+    added.add_argument("--tokens", type=int, default=16_384, help="to measure on; 16,384 by default")
+    added.add_argument("--seed", type=int, default=0, help="of the choice of tokens")
+    added.add_argument("--workers", type=int, default=0, help="processes; 0, the default, stays in this one")
+    added.add_argument("--scheduler", default="", help="address of a dask scheduler, instead")
 
 
 def _add_lab(parser: argparse.ArgumentParser) -> None:
@@ -287,7 +321,8 @@ def _add_lab(parser: argparse.ArgumentParser) -> None:
         text = function.__doc__ or ""
         added[name] = actions.add_parser(name, help=text.rstrip("."), description=text)
         added[name].set_defaults(function=function)
-        added[name].add_argument("--model", default="lab-small", help="lab-small, the default, or lab-large")
+        models = {"choices": ("lab-small", "lab-large"), "default": "lab-small"}
+        added[name].add_argument("--model", **models, help="lab-small by default")
         added[name].add_argument("--device", help="cpu or cuda; cuda where there is one")
     _add_training(added["train"])
     _add_saes(added["saes"])

@@ -22,7 +22,7 @@ import torch
 
 from geowall.census import discovery as across
 from geowall.census import manifolds, ranks, rows
-from geowall.census.cluster import measure
+from geowall.census.cluster import Progress, measure
 from geowall.census.sample import Sample
 from geowall.census.work import Settings, describe
 from geowall.kernels.evaluate import Tokens, evaluate
@@ -50,8 +50,8 @@ def folder() -> Path:
 def sample(tokens: Setting, part: str = "error") -> Sample:
     """Activations of the residual stream after every block on one part of a corpus, and their labels.
 
-    ``tokens``: ``model``, ``corpus`` (see :func:`geowall.language.corpus.load`), ``n_tokens``, ``context``
-    and ``seed``.
+    ``tokens``: ``model``, ``corpus`` (see :func:`geowall.language.corpus.load`), ``n_tokens``, ``seed``, and if
+    need be ``context`` and ``kinds`` of sites.
     """
     return _sample(json.dumps(tokens, sort_keys=True), part)
 
@@ -64,7 +64,8 @@ def _sample(written: str, part: str) -> Sample:
     limit = math.ceil(given["n_tokens"] / (context - 1))
     packed = language_tokens.pack(text, hub.tokenizer(model), context, limit, given["seed"])
     config = hub.config(model)
-    sites = [Site("res", layer) for layer in range(getattr(config, "text_config", config).num_hidden_layers)]
+    layers = range(getattr(config, "text_config", config).num_hidden_layers)
+    sites = [Site(kind, layer) for kind in given.get("kinds", ["res"]) for layer in layers]
     store = cache.activations_of(model, packed.ids, sites, documents=packed.document)
     beside = Path(f"{store.place}-labels.parquet")
     if not beside.exists():
@@ -139,14 +140,37 @@ def _taken(tokens: str, grid: str, workers: int, scheduler: str) -> dict[str, pd
     return measure(*everything, settings, workers, scheduler)
 
 
+def measure_folder(
+    place: Path,
+    tokens: Setting,
+    workers: int = 0,
+    scheduler: str = "",
+    on_progress: Progress = lambda done, total: None,
+) -> pd.DataFrame:
+    """The table ``checkpoints`` of every checkpoint below a folder; durable as it goes.
+
+    ``tokens`` is as for :func:`sample`; its kinds of sites are those of the checkpoints.
+    """
+    found = inventory.checkpoints(str(place), str(tokens["model"]))
+    kinds = sorted({checkpoint.site for checkpoint in found})
+    name = hashlib.sha256(f"{place.resolve()} {json.dumps(tokens, sort_keys=True)}".encode()).hexdigest()[:12]
+    where = sample({**tokens, "kinds": kinds}), folder() / f"rows-{name}"
+    table = measure(found, *where, None, workers, scheduler, on_progress=on_progress)["checkpoints"]
+    return _distinct(table)
+
+
 def checkpoints(tokens: Setting, grid: Setting, workers: int = 0, scheduler: str = "") -> pd.DataFrame:
     """The table ``checkpoints``: a row a checkpoint, measured columns of :func:`geowall.census.rows.summary`.
 
     Checkpoints that are others under another name have ``same_as``; unreadable ones say so in ``status``.
     """
-    table = taken(tokens, grid, workers, scheduler)["checkpoints"].drop(columns="seconds")
+    return _distinct(taken(tokens, grid, workers, scheduler)["checkpoints"])
+
+
+def _distinct(table: pd.DataFrame) -> pd.DataFrame:
     twins = inventory.duplicates(table) if "weights" in table else pd.DataFrame(columns=["name", "same_as"])
-    return table.merge(twins, how="left", on="name").assign(same_as=lambda t: t["same_as"].fillna(""))
+    table = table.drop(columns="seconds").merge(twins, how="left", on="name")
+    return table.assign(same_as=table["same_as"].fillna(""))
 
 
 def latents(tokens: Setting, grid: Setting, layers: Sequence[int]) -> pd.DataFrame:
@@ -175,12 +199,15 @@ def neighbours(tokens: Setting, grid: Setting, layers: Sequence[int], seed: int)
     """Nearest-neighbour cosines of decoders as shares of latents, a row a bin: all, live, and a null.
 
     Columns: OWN, d_sae, nominal_l0, kind (``all``, ``live``, ``null``), cosine (lower edge of the bin),
-    share. The null is as many random directions with the covariance of the decoder's rows.
+    share. The null is as many random directions with the covariance of the decoder's rows. Dictionaries too
+    wide for their neighbours to be looked up (:class:`geowall.census.work.Settings`) are left out.
     """
     edges, parts = np.linspace(0.0, 1.0, 51), []
     table = latents(tokens, grid, layers)
     for checkpoint, sae in _opened(tokens, grid, layers):
         own = table[table["name"] == checkpoint.name]
+        if own["neighbour_cosine"].isna().all():
+            continue
         kinds = {
             "all": own["neighbour_cosine"],
             "live": own["neighbour_live"].dropna(),

@@ -38,6 +38,7 @@ from geowall.sae.training import train
 
 BINS = 24  # values of a coordinate that are told apart, by its quantiles
 DIMENSIONS = 6  # of a manifold's subspace
+CODES = 2**22  # held at once: 16 MB
 TUNED = 0.05  # share of a latent's variance that the coordinate explains
 
 
@@ -133,13 +134,20 @@ def within(
     of whose variance the coordinate explains a twentieth, and more than of 99 % of them when codes and bins
     are shifted against each other by half the sample.
     """
-    kept = manifold.bins >= 0
-    x, bins = tokens.x[kept], manifold.bins[kept]
-    codes = sae.encode(x)
-    off = (codes @ (sae.W_dec @ manifold.axes) + (sae.b_dec - manifold.mean) @ manifold.axes).double()
-    own = ((x - manifold.mean) @ manifold.axes).double()
-    error, spread = (own - off).square().sum(1).numpy(), own.square().sum(1).numpy()
-    explained, chance = tuning(codes, bins), tuning(codes, bins.roll(len(bins) // 2))
+    kept = (manifold.bins >= 0).nonzero().flatten()
+    bins, shifted = manifold.bins[kept], manifold.bins[kept].roll(len(kept) // 2)
+    parts, sums = [], [Tuning(sae.d_sae, int(bins.max()) + 1) for _ in range(2)]
+    axes, step = sae.W_dec @ manifold.axes, max(1, CODES // sae.d_sae)
+    for start in range(0, len(kept), step):
+        x, here = tokens.x[kept[start : start + step]], slice(start, start + step)
+        codes = sae.encode(x)
+        off = (codes @ axes + (sae.b_dec - manifold.mean) @ manifold.axes).double()
+        own = ((x - manifold.mean) @ manifold.axes).double()
+        parts.append(torch.stack([(own - off).square().sum(1), own.square().sum(1)]))
+        for one, which in zip(sums, (bins, shifted), strict=True):
+            one.add(codes, which[here])
+    error, spread = torch.cat(parts, dim=1).numpy()
+    explained, chance = (one.explained() for one in sums)
     bar = max(TUNED, float(chance.quantile(0.99)))
     low, high = _interval(error, spread, documents[kept.numpy()], draws)
     return {
@@ -150,14 +158,34 @@ def within(
     }
 
 
-def tuning(codes: Float[Tensor, "token latent"], bins: Int[Tensor, " token"]) -> Float[Tensor, " latent"]:
-    """Share of each latent's variance that lies between bins; zero for a latent that never varies."""
-    count = torch.bincount(bins).to(codes)
-    sums = codes.new_zeros(len(count), codes.shape[1]).index_add_(0, bins, codes)
-    means, overall = sums / count.clamp(min=1)[:, None], codes.mean(0)
-    between = ((means - overall).square() * count[:, None]).sum(0)
-    total = (codes - overall).square().sum(0)
-    return torch.where(total > 0, between / total.clamp(min=1e-30), 0.0)
+class Tuning:
+    """Share of each latent's variance that lies between the bins of a coordinate, a tile of codes at a time.
+
+    >>> codes = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0], [0.0, 1.0]])
+    >>> tuning = Tuning(latents=2, bins=2)
+    >>> tuning.add(codes, torch.tensor([0, 0, 1, 1]))
+    >>> tuning.explained().tolist()
+    [1.0, 0.0]
+    """
+
+    def __init__(self, latents: int, bins: int) -> None:
+        self.count = torch.zeros(bins, dtype=torch.float64)
+        self.sums = torch.zeros(bins, latents, dtype=torch.float64)
+        self.squares = torch.zeros(latents, dtype=torch.float64)
+
+    def add(self, codes: Float[Tensor, "token latent"], bins: Int[Tensor, " token"]) -> None:
+        """Take a tile of codes and its tokens' bins."""
+        self.count += torch.bincount(bins, minlength=len(self.count))
+        self.sums += torch.zeros_like(self.sums).index_add_(0, bins, codes.double())
+        self.squares += codes.double().square().sum(0)
+
+    def explained(self) -> Float[Tensor, " latent"]:
+        """The shares; zero for a latent that never varied."""
+        overall = self.sums.sum(0) / self.count.sum()
+        means = self.sums / self.count.clamp(min=1)[:, None]
+        between = ((means - overall).square() * self.count[:, None]).sum(0)
+        total = self.squares - self.count.sum() * overall.square()
+        return torch.where(total > 1e-12, between / total.clamp(min=1e-12), 0.0)
 
 
 def _interval(above: np.ndarray, below: np.ndarray, groups: np.ndarray, draws: int) -> tuple[float, float]:

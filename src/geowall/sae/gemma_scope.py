@@ -6,7 +6,7 @@ normalised. What the layout does not say (model, site, seed, architecture) lies 
 
 >>> import tempfile, torch
 >>> eye, zero = torch.eye(2), torch.zeros(2)
->>> about = {"model": "toy", "site": "resid", "seed": 0, "schedule": "matched"}
+>>> about = {"model": "toy", "site": "res", "seed": 0, "schedule": "matched"}
 >>> folder = Path(tempfile.mkdtemp())
 >>> path = write(folder, Sae("jumprelu", 1, eye, zero, eye, zero, zero), layer=3, l0=1.2, about=about)
 >>> str(path.relative_to(folder)), read(path).d_sae, width_name(65_536), width_of("1m")
@@ -208,7 +208,7 @@ def _unreadable(path: Path, why: str) -> GeowallError:
     )
 
 
-def local(folder: Path, model: str = "", site: str = "resid") -> list[Checkpoint]:
+def local(folder: Path, model: str = "", site: str = "res") -> list[Checkpoint]:
     """Every checkpoint below a folder, in the order of model, site, layer, width, sparsity, name.
 
     ``model`` and ``site`` are for checkpoints that do not say so themselves.
