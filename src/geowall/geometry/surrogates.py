@@ -1,0 +1,71 @@
+"""Clouds without curvature that share something with a given one: what do the summaries say of them?
+
+Every surrogate is a Gaussian, or a mixture of Gaussians, and so lies flat in the space: what a curvature
+summary reports on it is not curvature.
+
+>>> x = torch.randn(400, 5, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 6)
+>>> twin = surrogate("gaussian", x, seed=1)
+>>> twin.shape, float((twin.T.cov() - x.T.cov()).abs().max()) < 6.0
+(torch.Size([400, 5]), True)
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from sklearn.cluster import KMeans
+from torch import Tensor
+
+from geowall.manifolds import generator
+from geowall.paths import GeowallError
+
+SURROGATES = ("gaussian", "clusters", "flat")
+
+
+def surrogate(
+    kind: str, x: Float[Tensor, "point d"], seed: int, n_clusters: int = 32, d_flat: int = 10
+) -> Float[Tensor, "point d"]:
+    """As many points as ``x`` from a flat cloud of its likeness.
+
+    Args:
+        kind: ``gaussian`` has the mean and covariance of ``x``; ``clusters`` has them in each of
+            ``n_clusters`` k-means clusters, and as many points there; ``flat`` is ``gaussian`` in the leading
+            ``d_flat`` principal directions alone.
+        x: the cloud.
+        seed: of clusters and draws.
+        n_clusters: cells of ``clusters``; a cell with fewer points than dimensions is flat in itself.
+        d_flat: dimensions of ``flat``.
+
+    Raises:
+        GeowallError: an unknown kind.
+    """
+    random = generator(seed)
+    if kind == "gaussian":
+        return _gaussian(x, random)
+    if kind == "flat":
+        return _gaussian(x, random, d_flat)
+    if kind == "clusters":
+        found = KMeans(n_clusters, n_init=1, max_iter=30, random_state=seed).fit_predict(x.numpy())
+        cell, twin = torch.from_numpy(found), torch.empty_like(x)
+        for c in range(n_clusters):
+            own = cell == c
+            twin[own] = _gaussian(x[own], random) if int(own.sum()) > 1 else x[own]
+        return twin
+    raise GeowallError("no such surrogate", f"{kind!r} is not known", f"use one of {', '.join(SURROGATES)}")
+
+
+def _gaussian(x: Tensor, random: torch.Generator, rank: int | None = None) -> Tensor:
+    """Normal draws with the mean and the covariance of ``x``, or of its leading directions."""
+    mean = x.mean(0)
+    centred = x - mean
+    if rank is not None:
+        _, _, v = torch.linalg.svd(centred.double(), full_matrices=False)
+        leading = v[:rank].float()
+        centred = (centred @ leading.T) @ leading
+    # Random mixtures of the centred rows have their covariance, whatever its rank.
+    if len(x) <= x.shape[1]:
+        mix = torch.randn(len(x), len(x), generator=random) / (len(x) - 1) ** 0.5
+        return mean + mix @ centred
+    values, vectors = torch.linalg.eigh(centred.double().T @ centred.double() / (len(x) - 1))
+    root = (vectors * values.clamp(min=0.0).sqrt()).float()
+    return mean + torch.randn(len(x), x.shape[1], generator=random) @ root.T

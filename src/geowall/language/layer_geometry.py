@@ -1,0 +1,211 @@
+"""Geometry of every layer of a language model: the tables of chapter 06.
+
+All tables measure the same tokens: sequences of the corpus part that no model was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from geowall.geometry.cloud import Cloud, prepare
+from geowall.geometry.summary import FOUR, Recipe, measure
+from geowall.geometry.surrogates import surrogate
+from geowall.language import labels, samples
+from geowall.language.activations import Site
+from geowall.language.cache import loaded
+from geowall.language.sites import config_of
+
+COLUMNS = [
+    *("source", "model", "layer", "site", "estimator", "value", "low", "high"),
+    *("surrogate", "surrogate_value", "surrogate_low", "surrogate_high", "n_points", "k"),
+]
+VARIANTS = (
+    "as the paper", "BOS kept", "norms not trimmed", "duplicates kept", "half the points", "twice the points",
+    "scales 20 and 100", "scales 30 and 400", "tangents about the mean", "tangent dimension 10",
+    "tangent dimension of single ratios", "window of medians",
+)  # fmt: skip
+
+
+def n_layers(model: str) -> int:
+    """Blocks of a model."""
+    return int(config_of(loaded(model)).num_hidden_layers)
+
+
+def layer_geometry(
+    models: Sequence[str], n_points: int, recipe: Mapping[str, Any], surrogates: Sequence[str],
+    *, sequences: int = 48, n_clusters: int = 32, layers: Sequence[int] = (), site: str = "res",
+    n_bootstrap: int = 200, source: str = "lab", seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
+    """Every estimator at every layer, beside the same estimator of each surrogate of the layer's cloud.
+
+    Args:
+        models: names that :func:`geowall.language.hub.load` knows.
+        n_points: activations drawn at each layer, the same tokens at all.
+        recipe: arguments of :class:`Recipe`.
+        surrogates: kinds of :func:`surrogate`; ending in ``_same_dim``, with the layer's own tangent
+            dimension in the place of one estimated on the surrogate.
+        sequences: of 256 tokens, from which they are drawn.
+        n_clusters: of the cluster-preserving surrogate.
+        layers: which; empty means all.
+        site: ``res``, ``att`` or ``mlp``.
+        n_bootstrap: draws of documents behind each interval.
+        source: what the table says of where it comes from.
+        seed: of every draw.
+    """
+    rows, settings = [], Recipe(**recipe)
+    for model in models:
+        chosen = tuple(layers) or tuple(range(n_layers(model)))
+        for layer in chosen:
+            cloud = cloud_of(model, layer, n_points, settings, sequences, seed, site, chosen)
+            own = measure(cloud, settings, n_bootstrap, seed)
+            dim = int(own.set_index("estimator").loc["tangent_dim", "value"])
+            for kind in surrogates:
+                twin = surrogate(kind.removesuffix("_same_dim"), cloud.points, seed + 1, n_clusters)
+                asked = replace(settings, dim=dim) if kind.endswith("_same_dim") else settings
+                theirs = measure(prepare(twin, trim=0.0), asked, n_bootstrap, seed)
+                both = own.merge(
+                    theirs[["estimator", "value", "low", "high"]], on="estimator", suffixes=("", "_t")
+                )
+                renamed = both.rename(columns={f"{c}_t": f"surrogate_{c}" for c in ("value", "low", "high")})
+                rows.append(
+                    renamed.assign(source=source, model=model, layer=layer, site=site, surrogate=kind)
+                )
+    return pd.concat(rows, ignore_index=True)[COLUMNS]
+
+
+def cloud_of(
+    model: str, layer: int, n_points: int, recipe: Recipe, sequences: int, seed: int, site: str = "res",
+    layers: Sequence[int] = (),
+) -> Cloud:  # fmt: skip
+    """The cloud of a layer: rows drawn from the shared store, prepared by the recipe."""
+    store = samples.stored(model, sequences, seed, tuple(layers) or (layer,), site)
+    rows = samples.draw(store.rows, n_points, seed)
+    documents = store.index["document"].to_numpy()[rows]
+    return prepare(store.read(Site(site, layer), rows), documents, recipe.trim, recipe.duplicates)
+
+
+def excess(table: pd.DataFrame, estimators: Sequence[str] = FOUR) -> pd.DataFrame:
+    """What is left of an estimate less its surrogate's: ``excess, low, high`` and ``share`` of the estimate.
+
+    Half-widths of the two intervals are added in quadrature.
+    """
+    kept = table[table["estimator"].isin(estimators)].copy()
+    half = 0.5 * np.hypot(kept["high"] - kept["low"], kept["surrogate_high"] - kept["surrogate_low"])
+    kept["excess"] = kept["value"] - kept["surrogate_value"]
+    kept["share"] = kept["surrogate_value"] / kept["value"]
+    kept["low"], kept["high"] = kept["excess"] - half, kept["excess"] + half
+    return kept[
+        ["model", "layer", "site", "estimator", "surrogate", "value", "excess", "low", "high", "share"]
+    ]
+
+
+def sensitivity(
+    model: str, layers: Sequence[int], n_points: int, recipe: Mapping[str, Any], *, sequences: int = 48,
+    seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
+    """The four summaries when one choice at a time is another.
+
+    Columns ``estimator, value, model, layer, variant, n_points``.
+    """
+    base, rows = Recipe(**recipe), []
+    every = tuple(range(n_layers(model)))
+    for layer in layers:
+        for variant in VARIANTS:
+            settings, n = _varied(base, variant, n_points)
+            if variant == "BOS kept":
+                x = samples.with_bos(model, sequences, seed, tuple(layers))[layer]
+                rows_kept = samples.draw(len(x), n, seed)
+                bos = np.arange(0, len(x), 256)  # every one of them
+                x = x[np.union1d(rows_kept, bos)]
+                cloud = prepare(x, None, settings.trim, settings.duplicates)
+            else:
+                cloud = cloud_of(model, layer, n, settings, sequences, seed, "res", every)
+            found = measure(cloud, settings, 0, seed)
+            found = found[found["estimator"].isin(FOUR)][["estimator", "value"]]
+            rows.append(found.assign(model=model, layer=layer, variant=variant, n_points=len(cloud.points)))
+    return pd.concat(rows, ignore_index=True)
+
+
+def _varied(base: Recipe, variant: str, n: int) -> tuple[Recipe, int]:
+    changed = {
+        "norms not trimmed": {"trim": 0.0},
+        "duplicates kept": {"duplicates": "keep"},
+        "scales 20 and 100": {"small": 20, "large": 100},
+        "scales 30 and 400": {"large": 400},
+        "tangents about the mean": {"tangent_about": "mean"},
+        "tangent dimension 10": {"dim": 10},
+        "tangent dimension of single ratios": {"tangent": "point"},
+        "window of medians": {"window_method": "median"},
+    }.get(variant, {})
+    counts = {"half the points": n // 2, "twice the points": 2 * n}
+    return replace(base, **changed), counts.get(variant, n)
+
+
+def groups(
+    model: str, layers: Sequence[int], n_points: int, recipe: Mapping[str, Any], *, sequences: int = 48,
+    n_bootstrap: int = 200, seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
+    """The four summaries of parts of a layer, all of the same number of points.
+
+    Parts are those of the token's class, of its place in the sequence, and ``all tokens``; a part with too
+    few tokens is left out. Columns ``model, layer, part, group, estimator, value, low, high, n_points``.
+    """
+    settings, every, rows = Recipe(**recipe), tuple(range(n_layers(model))), []
+    store = samples.stored(model, sequences, seed, every)
+    masks = _masks(samples.labelled(model, sequences, seed), store.places, store.index["position"].to_numpy())
+    documents = store.index["document"].to_numpy()
+    for layer in layers:
+        for (part, group), mask in masks.items():
+            where = np.flatnonzero(mask)
+            if len(where) < n_points:
+                continue
+            chosen = where[samples.draw(len(where), n_points, seed)]
+            cloud = prepare(store.read(Site("res", layer), chosen), documents[chosen], settings.trim)
+            found = measure(cloud, settings, n_bootstrap, seed)
+            found = found[found["estimator"].isin(FOUR)].drop(columns="k")
+            rows.append(found.assign(model=model, layer=layer, part=part, group=group))
+    return pd.concat(rows, ignore_index=True)
+
+
+def _masks(
+    found: labels.Labels, places: np.ndarray, position: np.ndarray
+) -> dict[tuple[str, str], np.ndarray]:
+    kind = found.token_class.reshape(-1).numpy()[places]
+    masks = {("all", "all tokens"): np.ones(len(places), bool)}
+    masks |= {("class", name): kind == i for i, name in enumerate(labels.CLASSES)}
+    for low, high in ((1, 31), (32, 127), (128, 255)):
+        masks["position", f"positions {low}-{high}"] = (position >= low) & (position <= high)
+    return masks
+
+
+def correlations(measured: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """Pearson correlations of the four summaries over layers: ``source, first, second, correlation``.
+
+    Sources: the published layers of both Gemma models, the lab's as measured, the lab's surrogates alone, and
+    what the lab's exceed them by.
+    """
+    rows = []
+    sources = {"published Gemma 2": published[list(FOUR)]}
+    for kind, own in measured.groupby("surrogate"):
+        wide = {
+            column: own.pivot(index=["model", "layer"], columns="estimator", values=column)[list(FOUR)]
+            for column in ("value", "surrogate_value")
+        }
+        sources["lab"] = wide["value"]
+        sources[f"lab, {kind} surrogate"] = wide["surrogate_value"]
+        sources[f"lab, excess over {kind}"] = wide["value"] - wide["surrogate_value"]
+    for source, frame in sources.items():
+        r = np.corrcoef(frame.to_numpy().T)
+        rows += [[source, FOUR[i], FOUR[j], r[i, j]] for i in range(4) for j in range(i)]
+    return pd.DataFrame(rows, columns=["source", "first", "second", "correlation"])
+
+
+def published_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """The paper's values in the columns of :func:`layer_geometry`, with no interval and no surrogate."""
+    long = table.melt(["model", "layer"], list(FOUR), "estimator", "value")
+    return long.assign(source="published", site="res").reindex(columns=COLUMNS)

@@ -1,0 +1,107 @@
+"""The pullback metric of a language model: what a step in an activation does to the next token predicted.
+
+A tail is the model from one activation on: the tokens before it are as they were, the activation of the last
+token after block ``layer`` is replaced, and the log predictions for the token after it are returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from geowall.geometry import pullback as geometry
+from geowall.geometry.summary import ratio
+from geowall.language.activations import Site, collect
+from geowall.language.cache import activations_of, loaded
+from geowall.language.samples import packed_tokens
+
+
+def tail(
+    model: nn.Module, ids: Int[Tensor, " position"], layer: int
+) -> Callable[[Float[Tensor, "batch d"]], Float[Tensor, "batch vocabulary"]]:
+    """The model from the last token's activation after block ``layer`` to its log predictions.
+
+    Differentiable forwards, twice; see :mod:`geowall.geometry.pullback`.
+    """
+    block = model.get_submodule("model.layers")[layer]
+
+    def log_predictions(h: Tensor) -> Tensor:
+        def replace(_: nn.Module, __: object, output: object) -> object:
+            hidden = output[0] if isinstance(output, tuple) else output
+            changed = torch.cat([hidden[:, :-1], h[:, None].to(hidden.dtype)], 1)
+            return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+        hook = block.register_forward_hook(replace)
+        try:
+            logits = model(ids.expand(len(h), -1), use_cache=False, logits_to_keep=1).logits
+        finally:
+            hook.remove()
+        return logits[:, -1].log_softmax(-1)
+
+    return log_predictions
+
+
+def pullback(
+    model: str, layers: Sequence[int], n_points: int = 8, context: int = 24, n_cloud: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
+    """The metric at sampled activations: ``model, layer, quantity, value, low, high, n_points``.
+
+    Each point is the last token of a sequence of ``context`` tokens. ``dimension`` is TwoNN from the lengths
+    of straight steps to ``n_cloud`` other activations of the layer, under the metric at the point;
+    ``dimension_euclidean`` the same under the plain one, and ``shared_neighbours`` the share of the twenty
+    nearest that both name. ``curvature`` is that of geodesics along steps to the nearest neighbours, and
+    ``curvature_length`` the same for a step of the size of that to the nearest, without a unit.
+    """
+    ids = packed_tokens(model, n_points, seed, context).ids
+    cloud = packed_tokens(model, -(-n_cloud // 255), seed + 1).ids
+    network, sites = loaded(model), [Site("res", layer) for layer in layers]
+    own = collect(network, ids, sites)
+    store = activations_of(model, cloud, sites, sample=n_cloud, seed=seed)
+    rows = []
+    for site in sites:
+        others = torch.from_numpy(store.read(site))
+        found = [
+            _at_point(tail(network, ids[i], site.layer), torch.from_numpy(own[site][i, -1]), others, seed + i)
+            for i in range(len(ids))
+        ]
+        rows += _rows(model, site.layer, pd.DataFrame(found), seed)
+    return pd.DataFrame(rows, columns=["model", "layer", "quantity", "value", "low", "high", "n_points"])
+
+
+def _at_point(tail: geometry.Tail, h: Tensor, others: Tensor, seed: int) -> dict[str, float]:
+    G = geometry.metric(tail, h, batch=32)
+    lengths, plain = geometry.distances(G, h, others), (others - h).double().norm(dim=1)
+    near, close = lengths.argsort()[:20], plain.argsort()[:20]
+    steps = others[close[:4]] - h
+    bent = geometry.geodesic_curvature(tail, h, steps, G)
+    size = ((steps.double() @ G) * steps).sum(1).sqrt()
+    summary = geometry.spectrum(G)
+    ratios = {
+        name: float((d[order[1]] / d[order[0]]).log())
+        for name, d, order in (("dimension", lengths, near), ("dimension_euclidean", plain, close))
+    }
+    return ratios | {
+        "participation": summary["participation"],
+        "rank": summary["rank"],
+        "trace": summary["trace"],
+        "shared_neighbours": len(np.intersect1d(near, close)) / 20,
+        "curvature": float(bent.median()),
+        "bend_to_neighbour": float((bent * size).median()),
+        "step_to_neighbour": float(lengths[near[0]]),
+    }
+
+
+def _rows(model: str, layer: int, found: pd.DataFrame, seed: int) -> list[list]:
+    rows, each = [], torch.arange(len(found))
+    for name in found:
+        values = torch.tensor(found[name].to_numpy(), dtype=torch.float64)
+        ones = torch.ones_like(values)
+        top, bottom = (ones, values) if name.startswith("dimension") else (values, ones)
+        rows.append([model, layer, name, *ratio(top, bottom, each, 400, seed), len(found)])
+    return rows
