@@ -19,7 +19,7 @@ from __future__ import annotations
 import io
 import keyword
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -85,24 +85,31 @@ def label(packed: Packed, part: Corpus) -> Labels:
     return Labels(**made)
 
 
-def table(packed: Packed, part: Corpus) -> pd.DataFrame:
-    """The same as a table, a row for each token that is not BOS, in reading order."""
-    labels, own = label(packed, part), (packed.document >= 0).flatten()
-    sequences, positions = packed.ids.shape
+def table(
+    packed: Packed, part: Corpus, places: Int[Tensor, " row"] | Sequence[int] | None = None
+) -> pd.DataFrame:
+    """The same as a table, a row a token, with where it stands: sequence, position, document and place.
+
+    ``places`` are the wanted tokens, counted over the flattened sequences (those that a store of activations
+    keeps, for instance); all but BOS by default.
+    """
+    labels = label(packed, part)
+    flat = torch.nonzero((packed.document >= 0).flatten()).flatten() if places is None else places
+    flat = torch.as_tensor(flat).long()
     columns = {
-        "sequence": torch.arange(sequences)[:, None].expand(-1, positions),
-        "position": torch.arange(positions).expand(sequences, -1),
-        "document": packed.document,
-        "place": packed.place,
-        **{field.name: getattr(labels, field.name) for field in fields(Labels)},
+        "sequence": flat // packed.ids.shape[1],
+        "position": flat % packed.ids.shape[1],
+        "document": packed.document.flatten()[flat],
+        "place": packed.place.flatten()[flat],
+        **{field.name: getattr(labels, field.name).flatten()[flat] for field in fields(Labels)},
     }
-    rows = pd.DataFrame({name: value.flatten()[own].numpy() for name, value in columns.items()})
+    rows = pd.DataFrame({name: value.numpy() for name, value in columns.items()})
     return rows.assign(token_class=pd.Categorical.from_codes(rows.token_class, CLASSES))
 
 
 def characters(text: str) -> Labels:
     """Label every character of a Python source; one more stands for its end."""
-    lines = text.splitlines(keepends=True) or [""]
+    lines = io.StringIO(text).readlines() or [""]  # as Python's tokenizer counts them: a form feed ends none
     starts = np.concatenate([[0], np.cumsum([len(line) for line in lines])])
     size = len(text) + 1
     made = {field.name: np.full(size, -1, np.int16) for field in fields(Labels)}

@@ -7,7 +7,7 @@ had.
 >>> from geowall.language.lab import Spec
 >>> spec = Spec(layers=2, d_model=16, heads=2, groups=1, d_head=8, d_mlp=32, context=16, vocabulary=64)
 >>> ids = torch.randint(3, 64, (40, 16), generator=torch.Generator().manual_seed(0))
->>> model, record = train(spec, ids, tokens=8 * 16 * 10, compiled=False)
+>>> model, record = train(spec, ids, tokens=8 * 16 * 10)
 >>> record.steps, record.loss < 5
 (10, True)
 """
@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -76,7 +75,6 @@ def train(
     minutes: float | None = None,
     folder: Path | None = None,
     device: str = "cpu",
-    compiled: bool = True,
     on_step: Callable[[Record], None] | None = None,
 ) -> tuple[Gemma2ForCausalLM, Record]:
     """Train a model of the given size on packed sequences.
@@ -88,7 +86,6 @@ def train(
         minutes: a budget of time instead; it becomes one of steps once the speed is known, and stays it.
         folder: where the checkpoint lies; with None none is written.
         device: ``cpu`` or ``cuda``.
-        compiled: fuse each layer by torch.compile where that works.
         on_step: called after every step.
 
     Returns:
@@ -103,12 +100,12 @@ def train(
     state.total = 0 if minutes else max(1, round((tokens or spec.tokens) / per_step))
     name = fingerprint(spec, ids)
     _restore(state, folder, name)
-    ids, run = ids.to(device), _compiled(state.model) if compiled else state.model
+    ids = ids.to(device)
     saved = fresh = time.monotonic()
-    began, warm = fresh - state.seconds, state.step + 2  # the first two steps compile and fill caches
+    began, warm = fresh - state.seconds, state.step + 2  # the first two steps fill caches
     record = _record(state, per_step, 0.0)
     while state.step < (state.total or PROBE):
-        _advance(state, run, ids, spec)
+        _advance(state, ids, spec)
         now = time.monotonic()
         state.seconds = now - began
         fresh = now if state.step <= warm else fresh
@@ -124,7 +121,7 @@ def train(
     return state.model.cpu().eval(), record
 
 
-def loss_of(model: Any, x: Int[Tensor, "sequence position"]) -> Float[Tensor, ""]:
+def loss_of(model: Gemma2ForCausalLM, x: Int[Tensor, "sequence position"]) -> Float[Tensor, ""]:
     """Mean cross-entropy of the next token, in nats; matrix products in bfloat16."""
     with torch.autocast(x.device.type, torch.bfloat16):
         logits = model(input_ids=x, use_cache=False).logits
@@ -179,13 +176,13 @@ def fingerprint(spec: Spec, ids: Int[Tensor, "sequence position"]) -> str:
     return hashlib.sha256(repr(sized).encode() + ids.cpu().numpy().tobytes()).hexdigest()
 
 
-def _advance(state: _State, run: Any, ids: Tensor, spec: Spec) -> None:
+def _advance(state: _State, ids: Tensor, spec: Spec) -> None:
     """Take one step."""
     lr = rate(state.step, state.total or 100 * PROBE, spec.lr)
     for optimiser in state.optimisers:
         for group in optimiser.param_groups:
             group["lr"] = lr
-    loss = loss_of(run, batch_of(ids, state.step, spec))
+    loss = loss_of(state.model, batch_of(ids, state.step, spec))
     loss.backward()
     torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
     for optimiser in state.optimisers:
@@ -194,14 +191,6 @@ def _advance(state: _State, run: Any, ids: Tensor, spec: Spec) -> None:
     value = float(loss.detach())
     state.loss = value if math.isnan(state.loss) else SMOOTH * state.loss + (1.0 - SMOOTH) * value
     state.step += 1
-
-
-def _compiled(model: Gemma2ForCausalLM) -> Gemma2ForCausalLM:
-    """The model with its layers fused: two compilations serve all of them, local and global attention."""
-    torch._dynamo.config.suppress_errors = True  # a layer that cannot be compiled runs as it is
-    for layer in model.model.layers:
-        layer.compile(dynamic=False)
-    return model
 
 
 def _record(state: _State, per_step: int, pace: float) -> Record:
