@@ -13,13 +13,15 @@ import pytest
 import vl_convert
 
 from geowall.figures import hyperspheres as figures
+from geowall.figures import hyperspheres_checks as checks
 from geowall.figures import renderer
 from geowall.figures.hyperspheres_circle import TAU, fig_circle, lanes
 from geowall.figures.hyperspheres_picker import choices, fig_picker
 from geowall.sae.curves import CURVE, exponents
+from geowall.sae.matched import matched
 
 RULES = [("relu", "l1=0.1"), ("jumprelu", "l1=0.1"), ("jumprelu", "l0=0.1"), ("topk", "k=2")]
-RULES += [("batchtopk", "k=2"), ("matching_pursuit", "k=2")]
+RULES += [("batchtopk", "k=2"), ("matching_pursuit", "k=2"), ("spade", "l1=0.1")]
 
 
 def every(**columns):
@@ -37,13 +39,19 @@ def tables():
     fields["fires"] = (fields["angle"] < 60 * fields["radius"]).astype(float)
     angles = every(angle=range(5, 180, 10), n_latents=[16], live=[16]).assign(share=1 / 18)
     pairs = every(planted=[False, True], latent=range(5), n_latents=[16])
-    pairs = pairs.assign(cosine=0.7, cofiring=0.4, rank=1.5, radial_spread=1.0)
+    pairs = pairs.assign(cosine=0.7, cofiring=0.4, rank=1.5, radial_spread=1.0, lost_dropped=0.2)
+    pairs["lost_merged"] = np.where(pairs["planted"], 1e-9, 0.031)
+    sparsities = every(seed=[0, 1, 2], l0=[1.0, 4.0]).query("d == 6 and thickness != 0.1")
+    sparsities = sparsities.assign(mse=(1 + 0.1 * sparsities["seed"]) / sparsities["l0"], n_latents=32)
+    gains = every(n_latents=[32, 128]).query("d == 6").assign(random=0.2, informed=0.19, gain=0.05)
     exact = every(n_latents=[12, 16], seed=[0])[["d", "thickness", "n_latents", "seed"]].assign(loss=0.15)
     mixture = pd.DataFrame({"d_sae": [16, 32] * 2, "seed": 0, "manifold": ["sphere"] * 2 + ["shell"] * 2})
     mixture = mixture.assign(n_on_manifold=[8, 15, 8, 9], n_discovered=[5, 9, 5, 9])
     mixture = mixture.assign(predicted_n_on_manifold=[8, 20, 8, 8], predicted_n_discovered=[9, 13, 9, 25])
     return {"curves": curves, "fields": fields, "angles": angles, "pairs": pairs, "exact": exact} | {
         "mixture": mixture,
+        "sparsities": sparsities,
+        "gains": gains[gains["architecture"].isin(["relu", "jumprelu"])],
         "exponents": exponents(curves, 50),
     }
 
@@ -73,14 +81,16 @@ def charts(tables):
         figures.fig_thickness(exponent),
         figures.fig_fields(tables["fields"], 6, 0.5),
         figures.fig_mixture(tables["mixture"]),
-        figures.fig_neighbours(tables["pairs"], 6, 0.5),
+        checks.fig_neighbours(tables["pairs"], 6, 0.5),
+        checks.fig_matched(tables["sparsities"], matched(tables["sparsities"], [2.0]), 2.0),
+        checks.fig_restarts(tables["gains"]),
         fig_picker(curves, tables["angles"], tables["fields"]),
     ]
     return {chart.usermeta["name"]: chart for chart in made}
 
 
 def test_every_chart_fits_its_page_and_describes_itself(charts):
-    assert len(charts) == 9
+    assert len(charts) == 11
     for chart in charts.values():
         data, _ = renderer.bundle(chart, ["table"])  # refuses what is too wide or too long
         assert data["image/png"] and len(data["text/plain"]) > 60
@@ -92,6 +102,10 @@ def test_captions_carry_the_computed_numbers(charts, tables):
     assert f"TopK {deep.iloc[0]:.2f} to {deep.iloc[-1]:.2f}" in charts["fig-thickness"].usermeta["caption"]
     assert "TopK 30° to 90°" in charts["fig-fields"].usermeta["caption"]
     assert "sphere: 15 latents (predicted 20)" in charts["fig-mixture"].usermeta["caption"]
+    close = charts["fig-neighbours"].usermeta["caption"]
+    assert "TopK, shell: 40% co-firing, 3.1% lost" in close and "Planted copies lose less than 0.01%" in close
+    assert "on the shell, ReLU 0.550" in charts["fig-matched-l0"].usermeta["caption"]
+    assert "ReLU +5.0% to +5.0%" in charts["fig-restarts"].usermeta["caption"]
     assert "4 latents: loss 0.131" in json.dumps(charts["fig-circle"].to_dict())
 
 

@@ -9,9 +9,12 @@ import pandas as pd
 import pytest
 import torch
 
+from geowall.kernels import sae_step
 from geowall.manifolds import Shell
-from geowall.paths import GeowallError
-from geowall.sae import Rule, Sae, curves, fields, mixtures
+from geowall.paths import ROOT, GeowallError
+from geowall.runs import chapters
+from geowall.runs.parameters import read_yaml
+from geowall.sae import Member, Rule, Sae, Schedule, curves, fields, mixtures, pairs, train
 from geowall.sae.lasso import tiling_loss
 
 FAST = {"steps": 150, "batch": 128, "lr": 1e-2}
@@ -54,6 +57,23 @@ def test_equal_sweeps_are_trained_once():
     members = curves.members_of(SWEEP)
     assert curves.trained(members, FAST) is curves.trained(list(members), dict(FAST))
     assert curves.trained(members, FAST) is not curves.trained(members, {**FAST, "lr": 2e-2})
+    told = {0: torch.zeros(sae_step.size(4, 3))}
+    assert curves.trained(members, FAST, told) is not curves.trained(members, FAST)
+    assert curves.trained(members, FAST, told) is curves.trained(members, FAST, {0: told[0].clone()})
+
+
+def test_a_chapter_that_lost_its_process_finds_its_training_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("GEOWALL_STEPS", str(tmp_path))
+    members = curves.members_of({**SWEEP, "bare": True, "n_latents": [5]})
+    first = curves.trained(members, FAST)
+    kept = sorted(tmp_path.rglob("*.pt"))
+    assert [path.name for path in kept] == ["group-000.pt", "group-001.pt"]
+    curves._trained.cache_clear()
+    written = [path.stat().st_mtime_ns for path in kept]
+    again = curves.trained(members, FAST)
+    assert [path.stat().st_mtime_ns for path in kept] == written
+    assert torch.equal(first.saes[3].W_dec, again.saes[3].W_dec)
+    assert first.table.equals(again.table)
 
 
 def test_exponents_of_known_power_laws_come_back():
@@ -62,6 +82,7 @@ def test_exponents_of_known_power_laws_come_back():
     assert table["floor"].tolist() == [0.0, floor]
     assert table["beta"][1] == pytest.approx(0.7) and table["beta"][0] < 0.5
     assert (table["low"] <= table["beta"]).all() and (table["beta"] <= table["high"] + 1e-9).all()
+    assert curves.exponents(curve(lambda n: 1 / n)[lambda t: t["n_latents"] < 20]).empty
     plain = curves.exponents(curve(lambda n: n**-0.4, architecture="topk", penalty="k=2"))
     assert plain["floor"].tolist() == [0.0] and plain["beta"][0] == pytest.approx(0.4)
 
@@ -78,6 +99,7 @@ def test_the_tiling_level_is_the_mean_over_the_radius():
     mean = np.mean([tiling_loss(0.3, r) for r in radii])
     assert curves.tiling_level(4, 0.5, "l1=0.3") == pytest.approx(mean, rel=0.01)
     assert curves.tiling_level(4, 0.5, "l0=0.2") == 0.2 and curves.tiling_level(4, 0.5, "k=2") == 0.0
+    assert curves.tiling_level(4, 0.5, "l1=0.3", "spade") == 0.0
 
 
 def test_exact_codes_are_no_worse_than_trained_ones():
@@ -104,15 +126,22 @@ def test_a_half_space_widens_with_the_radius_and_a_cone_does_not():
     assert cone == [[1.0, 1.0, 0.0]] * 2
 
 
-def test_copies_fire_together_and_span_one_dimension():
+def test_copies_fire_together_span_one_dimension_and_lose_nothing_when_merged():
     x = Shell(2, 0.5).sample(2000, 0)
-    tiles = fields._nearest(made("topk"), x, hollow=False)
-    twins = fields._nearest(fields._doubled(made("topk")), x, hollow=False)
+    tiles = pairs.nearest(made("topk"), x, hollow=False)
+    twins = pairs.nearest(pairs.doubled(made("topk")), x, hollow=False)
     assert len(tiles) == 4 and len(twins) == 8
     assert tiles["cofiring"].max() == 0.0 and tiles["rank"].tolist() == pytest.approx([2.0] * 4)
     assert twins["cofiring"].min() == 1.0 and twins["rank"].tolist() == pytest.approx([1.0] * 8)
     assert twins["cosine"].tolist() == pytest.approx([1.0] * 8)
-    assert torch.allclose(made("topk")(x), fields._doubled(made("topk"))(x))
+    assert torch.allclose(made("topk")(x), pairs.doubled(made("topk"))(x))
+    assert twins["lost_merged"].abs().max() < 1e-5 and tiles["lost_merged"].min() > 0.2
+    assert tiles["lost_dropped"].min() > 0.3
+
+
+def test_merging_keeps_the_best_direction():
+    codes, rows = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.eye(2)
+    assert pairs.merged_error(codes, rows, torch.zeros(2, 2)).tolist() == pytest.approx([0.0, 1.0])
 
 
 def test_fields_angles_and_neighbours_cover_the_sweep():
@@ -122,7 +151,7 @@ def test_fields_angles_and_neighbours_cover_the_sweep():
     assert field["fires"].between(0, 1).all()
     angles = fields.decoder_angles(shown, 16, 0, **FAST)
     assert angles.groupby("thickness")["share"].sum().tolist() == pytest.approx([1.0, 1.0])
-    near = fields.neighbours(shown, 16, 0, **FAST)
+    near = pairs.neighbours(shown, 16, 0, **FAST)
     assert near["radial_spread"].isna().equals(near["manifold"] == "sphere")
 
 
@@ -164,3 +193,30 @@ def test_mixtures_are_counted_and_separate():
     assert (table["n_on_manifold"] + table["n_discovered"] - 1 <= 16).all()
     apart = mixtures.separation(world, [16], 0.1, [0, 1], **training)
     assert (apart["additivity_gap"].abs() < 0.1).all() and (apart["specificity"] > 0.5).all()
+
+
+def test_the_whole_range_of_the_issue_is_within_reach():
+    few = {"steps": 2, "batch": 16}
+    wide = {
+        **SWEEP,
+        "rules": ["relu l1=0.1", "jumprelu l1=0.1"],
+        "ds": [8],
+        "n_latents": [1024],
+        "bare": True,
+    }
+    table = curves.loss_curves([{**wide, "seeds": [0], "thicknesses": [0.0]}], **few)
+    assert table["d"].tolist() == [8, 8] and np.isfinite(table["loss"]).all()
+    world = {**WORLD, "d": 4, "n_discrete": 2000}
+    single = pd.DataFrame({"n_latents": [8, 16], "seed": 0, "loss": [0.3, 0.2]})
+    assert mixtures.predicted(world, 0.1, single, 4096) == (2096, 2001)
+    scene = mixtures.scene(world)
+    taken = train([Member(scene, 8, Rule("relu", l1=0.1), 0)], Schedule(steps=2, batch=8, every=1))
+    assert taken.saes[0].W_dec.shape == (8, 2004) and taken.table["status"].tolist() == ["trained"]
+
+
+def test_the_night_is_made_of_parameters_that_the_chapter_takes():
+    night = read_yaml(ROOT / "notebooks" / "params" / "night_02.yaml")
+    values = chapters.find("02").resolve("full", night)
+    assert max(values["n_wide"]) >= 10_000 and values["ds"] == [2, 3, 4, 6, 8]
+    assert values["n_discrete"] == 2000 and max(values["mixture_d_saes"]) == 4096
+    assert set(chapters.find("02").resolve("full")["ds"]) == set(values["ds"])

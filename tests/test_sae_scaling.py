@@ -10,7 +10,7 @@ import pytest
 
 from geowall.paths import GeowallError
 from geowall.sae import scaling
-from geowall.sae.scaling import exponents, fit_curve, saturation
+from geowall.sae.scaling import fit_curve, saturation
 
 N = 2 ** np.arange(2, 12)
 
@@ -47,15 +47,6 @@ def test_a_floor_hides_the_exponent_and_the_excess_shows_it():
 def test_a_plateau_is_found_where_it_begins():
     assert fit_curve(table(lambda n: max(1.0 / n, 1.0 / 64), noise=1e-3))["n_saturation"] == 64
     assert saturation(np.array([3.0, 1.0, 1.01, 1.0])) == 1
-
-
-def test_curves_are_told_apart_and_start_at_twice_the_dimension():
-    both = pd.concat([table(lambda n: n**-0.5), table(lambda n: 1.0 if n < 8 else 0.5, d=4, thickness=0.5)])
-    found = exponents(both)
-    assert found["beta"].tolist() == pytest.approx([0.5, 0.0], abs=0.01)
-    assert found["thickness"].tolist() == [0.0, 0.5]
-    few = table(lambda n: 1.0 / n)
-    assert exponents(few[few["n_latents"] < 16]).empty
 
 
 def test_what_cannot_be_fitted_says_so():

@@ -1,4 +1,4 @@
-"""The figures of chapter 02: loss curves of spheres and shells, their exponents, mixtures, and neighbours.
+"""The figures of chapter 02: loss curves of spheres and shells, their exponents, fields and mixtures.
 
 >>> label("jumprelu", "l0=0.1"), label("topk", "k=2")
 ('JumpReLU, L0', 'TopK')
@@ -23,6 +23,7 @@ NAMES = {
     "topk": "TopK",
     "batchtopk": "BatchTopK",
     "matching_pursuit": "matching pursuit",
+    "spade": "SpaDE",
 }
 SHAPES = {"sphere": theme.BLUE, "shell": theme.ORANGE}
 LATENTS = "latents n"
@@ -64,14 +65,15 @@ def fig_loss_curves(
     for rule in rules:
         part = table[table["autoencoder"] == rule]
         drawn = ideal if part["penalty"].iloc[0].startswith("l1") else ideal.iloc[:0]
-        panels = [_panel(part[part["d"] == d], drawn[drawn["d"] == d], rule, bool(d == ds[0])) for d in ds]
+        by_d = {d: (part[part["d"] == d], drawn[drawn["d"] == d]) for d in ds}
+        panels = [_panel(*by_d[d], rule, bool(d == ds[0]), 500 // max(3, len(ds)) - 8) for d in ds]
         rows.append(alt.hconcat(*panels, spacing=10))
     caption, description = _curves_words(shown, rules, thickness)
     chart = rows[0] if len(rows) == 1 else alt.vconcat(*rows, spacing=14)
     return theme.finish(chart, name, caption=caption, alt=description)
 
 
-def _panel(part: pd.DataFrame, ideal: pd.DataFrame, rule: str, first: bool) -> alt.LayerChart:
+def _panel(part: pd.DataFrame, ideal: pd.DataFrame, rule: str, first: bool, wide: int) -> alt.LayerChart:
     d, penalty = int(part["d"].iloc[0]), part["penalty"].iloc[0]
     low = 0.09 if penalty.startswith("l") else 0.8 * part["loss"].min()
     x = alt.X("n_latents:Q", title=LATENTS).scale(type="log", base=2, nice=False)
@@ -88,21 +90,21 @@ def _panel(part: pd.DataFrame, ideal: pd.DataFrame, rule: str, first: bool) -> a
     band = base.mark_area(opacity=0.22).encode(y=y, y2="worst:Q")
     lines = base.mark_line(strokeWidth=2).encode(y=y)
     dots = base.mark_circle(size=30, opacity=1).encode(y=y, tooltip=tooltip)
-    layers = [*_levels(d, penalty, first), band, lines, dots, _ends(part, first)]
+    layers = [*_levels(d, penalty, wide if first else 0), band, lines, dots, *_ends(wide if first else 0)]
     if len(ideal):
         points = alt.Chart(ideal).mark_point(shape="diamond", size=42, strokeWidth=1.4)
         layers.append(points.encode(x="n_latents:Q", y="loss:Q", color=by_shape(), tooltip=tooltip[:2]))
     twice = alt.Chart(pd.DataFrame({"n": [2 * d], "words": ["2d"]})).encode(x="n:Q")
     layers.append(twice.mark_rule(strokeDash=[2, 3], opacity=0.5))
     layers.append(twice.mark_text(align="left", dx=3, fontSize=11).encode(y=alt.value(8), text="words:N"))
-    return alt.layer(*layers).properties(width=158, height=210, title=f"d = {d}")
+    return alt.layer(*layers).properties(width=wide, height=210, title=f"d = {d}")
 
 
 SEEDS = {"loss": "best seed", "median": "median seed", "worst": "worst seed"}
 
 
-def _levels(d: int, penalty: str, first: bool) -> list[alt.Chart]:
-    """The signed basis, where it is known, and the infinite tiling."""
+def _levels(d: int, penalty: str, wide: int) -> list[alt.Chart]:
+    """The signed basis, where it is known, and the infinite tiling; named where there is a width for it."""
     levels = [("infinite tiling", tiling_level(d, 0.0, penalty), [2, 3], "left")]
     if penalty.startswith("l1"):
         level = signed_basis_loss(d, float(penalty.split("=")[1]))
@@ -112,21 +114,20 @@ def _levels(d: int, penalty: str, first: bool) -> list[alt.Chart]:
         at = pd.DataFrame({"level": [level], "words": [words]})
         base = alt.Chart(at).encode(y="level:Q")
         layers.append(base.mark_rule(strokeDash=dash, opacity=0.8))
-        if first:
+        if wide:
             text = base.mark_text(align=side, fontSize=10, dy=-6, opacity=0.85)
-            layers.append(text.encode(x=alt.value(3 if side == "left" else 157), text="words:N"))
+            layers.append(text.encode(x=alt.value(3 if side == "left" else wide - 1), text="words:N"))
     return layers
 
 
-def _ends(part: pd.DataFrame, first: bool) -> alt.Chart:
-    """Name the two curves once, above their left ends."""
-    if not first:
-        return alt.Chart(pd.DataFrame({"a": []})).mark_text()
+def _ends(wide: int) -> list[alt.Chart]:
+    """Name the two curves once, in the corner of a panel of some width."""
+    if not wide:
+        return []
     names = pd.DataFrame({"manifold": list(SHAPES), "y": [28, 44]})
+    y = alt.Y("y:Q", scale=None, axis=None)
     text = alt.Chart(names).mark_text(align="right", fontWeight=600)
-    return text.encode(
-        x=alt.value(155), y=alt.Y("y:Q", scale=None, axis=None), text="manifold:N", color=by_shape()
-    )
+    return [text.encode(x=alt.value(wide - 3), y=y, text="manifold:N", color=by_shape())]
 
 
 def _curves_words(table: pd.DataFrame, rules: Sequence[str], thickness: float) -> tuple[str, str]:
@@ -229,6 +230,7 @@ COLOURS = {
     "TopK": theme.ORANGE,
     "BatchTopK": theme.RED,
     "matching pursuit": theme.GREEN,
+    "SpaDE": "#9a8420",
 }
 
 
@@ -264,27 +266,30 @@ def fig_fields(fields: pd.DataFrame, d: int, thickness: float) -> alt.TopLevelMi
         alt.Tooltip("radius:Q"),
         alt.Tooltip("fires:Q", format=".0%"),
     ]
+    angle = alt.Axis(values=[0, 90, 180], labelAngle=0, ticks=False)
     cells = (
-        alt.Chart(table)
+        alt.Chart()
         .mark_rect()
         .encode(
-            x=alt.X("angle:O", title="degrees from its direction").axis(
-                values=[0, 45, 90, 135, 180], labelAngle=0, ticks=False
-            ),
-            y=alt.Y("radius:O", title="radius", sort="descending").axis(ticks=False, format=".2~f"),
+            x=alt.X("angle:O", title=None, axis=angle),
+            y=alt.Y("radius:O", title=None, sort="descending").axis(ticks=False, format=".2~f"),
             color=fires(),
             tooltip=tooltip,
         )
-        .properties(width=150, height=80)
     )
-    chart = cells.facet(facet=alt.Facet("autoencoder:N", title=None, sort=order), columns=3)
+    panels = [
+        cells.properties(data=table[table["autoencoder"] == name], width=112, height=80, title=name)
+        for name in order
+    ]
+    chart = alt.concat(*panels, columns=4, spacing=12)
     widths = field_widths(table)
     listed = "; ".join(f"{name} {w.inner:.0f}° to {w.outer:.0f}°" for name, w in widths.iterrows())
     return theme.finish(
         chart,
         "fields",
-        caption="Share of tokens on which a latent fires, against their angle from its decoder direction and "
-        f"their radius (d = {d}, radius 1 ± {thickness:g}, {int(table['n_latents'].iloc[0])} latents). The "
+        caption="Share of tokens on which a latent fires, against their angle from its decoder direction "
+        f"(degrees, across) and their radius (up): d = {d}, radius 1 ± {thickness:g}, "
+        f"{int(table['n_latents'].iloc[0])} latents. The "
         f"half-width of a field, from the innermost to the outermost radius: {listed}.",
         alt=f"Heat maps of firing by angle and radius, one for each architecture. Half-widths: {listed}.",
     )
@@ -353,39 +358,3 @@ def _mixture_panel(mixtures: pd.DataFrame, y: str, title: str) -> alt.LayerChart
         x=alt.value(8), y=alt.Y("y:Q", scale=None, axis=None), text="manifold:N", color=by_shape()
     )
     return alt.layer(line, bars, dots, words).properties(width=235, height=230)
-
-
-def fig_neighbours(neighbours: pd.DataFrame, d: int, thickness: float) -> alt.TopLevelMixin:
-    """Each latent and its nearest: how close, and how often both fire; planted copies beside them."""
-    table = labelled(neighbours[(neighbours["d"] == d) & neighbours["thickness"].isin([0.0, thickness])])
-    table = table[table["autoencoder"].isin(["ReLU", "TopK"])]
-    table = table.assign(
-        where=table["autoencoder"] + ", " + table["manifold"],
-        kind=np.where(table["planted"], "planted copies", "as trained"),
-    )
-    scale = alt.Scale(domain=["as trained", "planted copies"], range=[theme.BLUE, theme.RED])
-    tooltip = [alt.Tooltip("kind:N"), *[alt.Tooltip(f"{c}:Q", format=".2f") for c in CLOSE]]
-    chart = (
-        alt.Chart(table)
-        .mark_circle(size=34, opacity=0.65)
-        .encode(
-            x=alt.X("cosine:Q", title="cosine with the nearest").scale(zero=False).axis(tickCount=4),
-            y=alt.Y("cofiring:Q", title="both fire, of either").scale(domain=[0, 1.02], nice=False),
-            color=alt.Color("kind:N", title=None, scale=scale),
-            tooltip=tooltip,
-        )
-        .properties(width=225, height=140)
-    )
-    own = table[~table["planted"]].groupby("where", sort=False)[CLOSE].median()
-    listed = "; ".join(f"{n}: cosine {r.cosine:.2f}, {r.cofiring:.0%} co-firing" for n, r in own.iterrows())
-    return theme.finish(
-        chart.facet(facet=alt.Facet("where:N", title=None, sort=list(own.index)), columns=2),
-        "neighbours",
-        caption=f"Every live latent with the one nearest to it (d = {d}, "
-        f"{int(table['n_latents'].iloc[0])} latents). Red: the same autoencoder with every latent split in "
-        f"two, which duplicates by construction. Medians as trained: {listed}.",
-        alt=f"Scatter of co-firing against cosine of nearest latents in four panels. Medians: {listed}.",
-    )
-
-
-CLOSE = ["cosine", "cofiring", "rank", "radial_spread"]

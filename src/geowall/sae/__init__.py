@@ -14,7 +14,7 @@ from geowall.sae.lasso import envelope, lasso_codes, signed_basis_gauge, signed_
 from geowall.sae.metrics import evaluate, measure
 from geowall.sae.model import Sae
 from geowall.sae.rows import Rows
-from geowall.sae.scaling import exponents
+from geowall.sae.scaling import fit_curve
 from geowall.sae.schedule import Member, Schedule, grid
 from geowall.sae.training import Trained, train
 
@@ -28,8 +28,8 @@ __all__ = [
     "Trained",
     "envelope",
     "evaluate",
-    "exponents",
     "features",
+    "fit_curve",
     "grid",
     "lasso_codes",
     "measure",

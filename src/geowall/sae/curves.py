@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,14 +24,21 @@ import torch
 
 from geowall.kernels.sae_step import Rule
 from geowall.manifolds import Shell
-from geowall.paths import ROOT, GeowallError
+from geowall.paths import GeowallError
 from geowall.sae.lasso import envelope, tiling_loss
 from geowall.sae.model import Sae
 from geowall.sae.scaling import fit_curve
 from geowall.sae.schedule import Member, Schedule, derive
 from geowall.sae.training import Trained, train
 
-Sweep = Mapping[str, Sequence]  # rules, ds, thicknesses, n_latents, seeds
+Sweep = Mapping[str, Sequence]  # rules, ds, thicknesses, n_latents, seeds; bare, if these widths are all
+SOURCES = Path(__file__).parent.parent
+CODE = (
+    "manifolds.py",
+    *(f"sae/{name}.py" for name in ("checkpoint", "metrics", "model", "schedule", "start", "training")),
+    *(f"kernels/{name}.py" for name in ("sae_step", "dense_sae", "small_sae", "spade", "sparsemax")),
+    *(f"kernels/{name}" for name in ("small_sae.cpp", "sparsemax.cpp", "chip_sae.py", "tile_sae.py")),
+)
 CURVE = ["manifold", "d", "thickness", "architecture", "penalty"]  # what tells one L(n) from another
 COLUMNS = [*CURVE, "n_latents", "seed", "mse", "penalty_value", "loss", "l0", "live"]
 
@@ -50,28 +59,49 @@ def rule(text: str) -> Rule:
 
 
 def members_of(sweep: Sweep) -> list[Member]:
-    """Every autoencoder of a sweep; 2 d and 2 d + 1 latents are always among the widths."""
+    """Every autoencoder of a sweep; 2 d and 2 d + 1 latents are among the widths, unless ``bare`` is set."""
     return [
         Member(Shell(d, thickness), n, rule(text), seed)
         for d in sweep["ds"]
         for thickness in sweep["thicknesses"]
         for text in sweep["rules"]
-        for n in sorted({*sweep["n_latents"], 2 * d, 2 * d + 1})
+        for n in sorted({*sweep["n_latents"], *(() if sweep.get("bare") else (2 * d, 2 * d + 1))})
         for seed in sweep["seeds"]
     ]
 
 
-def trained(members: Sequence[Member], training: Mapping[str, object]) -> Trained:
+def trained(
+    members: Sequence[Member],
+    training: Mapping[str, object],
+    starts: Mapping[int, torch.Tensor] | None = None,
+) -> Trained:
     """Train, or remember: the tables of a chapter share what one process has trained.
 
-    ``training`` holds ``steps``, ``batch``, ``lr``, ``threads`` and ``checkpoints`` (a folder of the book
-    where a run that is killed finds its training again; empty: none).
+    ``training`` holds ``steps``, ``batch``, ``lr``, ``dead_after``, ``revive`` and ``threads``; ``starts`` as
+    in :func:`geowall.sae.train`. In a run of a chapter the training lies beside its finished tables, so that
+    one that is killed, or that has lost its process, goes on from there.
     """
-    return _trained(tuple(members), tuple(sorted(training.items())))
+    given = tuple(sorted(training.items()))
+    return _trained(tuple(members), given, _Starts(dict(starts or {})))
+
+
+class _Starts:
+    """Parameter vectors to start from, equal by content."""
+
+    def __init__(self, flats: Mapping[int, torch.Tensor]) -> None:
+        self.flats = flats
+        content = b"".join(str(i).encode() + flat.numpy().tobytes() for i, flat in sorted(flats.items()))
+        self.digest = hashlib.sha256(content).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Starts) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
 
 @functools.lru_cache(maxsize=16)
-def _trained(members: tuple[Member, ...], training: tuple) -> Trained:
+def _trained(members: tuple[Member, ...], training: tuple, starts: _Starts) -> Trained:
     given = dict(training)
     schedule = Schedule(
         steps=given.get("steps", 1000),
@@ -81,11 +111,19 @@ def _trained(members: tuple[Member, ...], training: tuple) -> Trained:
         revive=bool(given.get("revive", False)),
     )
     folder = None
-    if given.get("checkpoints"):
-        name = hashlib.sha256(f"{members!r} {schedule!r}".encode()).hexdigest()[:12]
-        folder = ROOT / str(given["checkpoints"]) / name
+    if os.environ.get("GEOWALL_STEPS"):
+        sweep = f"{members!r} {schedule!r} {starts.digest} {_sources()}"
+        name = hashlib.sha256(sweep.encode()).hexdigest()[:12]
+        folder = Path(os.environ["GEOWALL_STEPS"]) / "training" / name
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return train(members, schedule, folder, device=device, threads=given.get("threads", 1))
+    threads = given.get("threads", 1)
+    return train(members, schedule, folder, device=device, threads=threads, starts=starts.flats)
+
+
+@functools.cache
+def _sources() -> str:
+    """Digest of the code that training depends on: what other code has trained must not go on here."""
+    return hashlib.sha256(b"".join((SOURCES / name).read_bytes() for name in CODE)).hexdigest()
 
 
 def labels(member: Member) -> dict[str, object]:
@@ -106,17 +144,21 @@ def labels(member: Member) -> dict[str, object]:
 def loss_curves(sweeps: Sequence[Sweep], **training: object) -> pd.DataFrame:
     """A row an autoencoder: ``COLUMNS``, measured on tokens that no training saw."""
     parts = []
-    for sweep in sweeps:
-        members = members_of(sweep)
+    for members in filter(None, map(members_of, sweeps)):
         table = trained(members, training).table
         named = pd.DataFrame([labels(member) for member in members])
         parts.append(pd.concat([named, table[COLUMNS[len(CURVE) :]]], axis=1))
     return pd.concat(parts, ignore_index=True)[COLUMNS]
 
 
-def tiling_level(d: int, thickness: float, penalty: str) -> float:
-    """What an infinite tiling costs: every token has a latent of its own direction (:func:`tiling_loss`)."""
+def tiling_level(d: int, thickness: float, penalty: str, architecture: str = "relu") -> float:
+    """What an infinite tiling costs: every token has a latent of its own direction (:func:`tiling_loss`).
+
+    SpaDE, which pays for the distance to its prototypes, would pay nothing.
+    """
     name, value = penalty.split("=")
+    if architecture == "spade":
+        return 0.0
     if name == "l1":
         radii = 1.0 + thickness * np.linspace(-1.0, 1.0, 201)
         return float(np.mean([tiling_loss(float(value), float(r)) for r in radii]))
@@ -142,7 +184,7 @@ def exponents(curves: pd.DataFrame, n_bootstrap: int = 500, seed: int = 0) -> pd
         past = curve[curve["n_latents"] >= 2 * keys["d"]]
         if past["n_latents"].nunique() < 3:
             continue
-        floor = tiling_level(keys["d"], keys["thickness"], keys["penalty"])
+        floor = tiling_level(keys["d"], keys["thickness"], keys["penalty"], keys["architecture"])
         fit = fit_curve(past, floor, n_bootstrap, seed)
         for suffix, subtracted in {"": 0.0, "_excess": floor}.items():
             if subtracted or not suffix:
@@ -204,8 +246,12 @@ def tokens(d: int, thickness: float, n_tokens: int) -> torch.Tensor:
     return Shell(d, thickness).sample(n_tokens, derive(0, "comparison", d))
 
 
-def pick(sweep: Sweep, n_latents: int, seed: int, training: Mapping[str, object]) -> list[tuple[Member, Sae]]:
-    """The autoencoders of one width and seed of a sweep."""
-    members = members_of(sweep)
-    pairs = zip(members, trained(members, training).saes, strict=True)
+def pick(
+    sweeps: Sequence[Sweep], n_latents: int, seed: int, training: Mapping[str, object]
+) -> list[tuple[Member, Sae]]:
+    """The autoencoders of one width and seed of some sweeps."""
+    pairs = []
+    for sweep in sweeps:
+        members = members_of(sweep)
+        pairs += zip(members, trained(members, training).saes, strict=True)
     return [(m, sae) for m, sae in pairs if m.n_latents == n_latents and m.seed == seed]

@@ -10,7 +10,7 @@ space is ``radius cos(angle) > c``, which cannot hold a small cap at every radiu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -74,7 +74,7 @@ def fields(sweeps: Sequence[Sweep], n_latents: int, seed: int, **training: objec
     tokens there on which the latent fires, mean over live latents).
     """
     parts = []
-    for member, sae in _picked(sweeps, n_latents, seed, training):
+    for member, sae in pick(sweeps, n_latents, seed, training):
         d, thickness = member.manifold.d_model, member.manifold.thickness
         alive = torch.nonzero(firing_share(sae, tokens(d, thickness, 8192)) > 1e-3).flatten()
         radii = 1.0 + thickness * np.linspace(-1.0, 1.0, RADII) if thickness else np.ones(1)
@@ -82,12 +82,6 @@ def fields(sweeps: Sequence[Sweep], n_latents: int, seed: int, **training: objec
         part = pd.DataFrame(grid, columns=["angle", "radius", "fires"])
         parts.append(part.assign(n_latents=n_latents, **labels(member)))
     return pd.concat(parts, ignore_index=True)
-
-
-def _picked(
-    sweeps: Sequence[Sweep], n_latents: int, seed: int, training: Mapping[str, object]
-) -> list[tuple[Member, Sae]]:
-    return [pair for sweep in sweeps for pair in pick(sweep, n_latents, seed, training)]
 
 
 def _fires(sae: Sae, alive: Tensor, angle: float, radius: float, seed: int) -> float:
@@ -110,7 +104,7 @@ def decoder_angles(sweeps: Sequence[Sweep], n_latents: int, seed: int, **trainin
     a curve, n_latents, angle (middle of the bin, degrees), share (of pairs), live.
     """
     parts = []
-    for member, sae in _picked(sweeps, n_latents, seed, training):
+    for member, sae in pick(sweeps, n_latents, seed, training):
         d, thickness = member.manifold.d_model, member.manifold.thickness
         rows = sae.W_dec[firing_share(sae, tokens(d, thickness, 8192)) > 1e-3]
         i, j = torch.triu_indices(len(rows), len(rows), 1)
@@ -119,49 +113,3 @@ def decoder_angles(sweeps: Sequence[Sweep], n_latents: int, seed: int, **trainin
         part = pd.DataFrame({"angle": 0.5 * (edges[1:] + edges[:-1]), "share": counts / max(1, counts.sum())})
         parts.append(part.assign(n_latents=n_latents, live=len(rows), **labels(member)))
     return pd.concat(parts, ignore_index=True)
-
-
-def neighbours(
-    sweeps: Sequence[Sweep], n_latents: int, seed: int, n_tokens: int = 8192, **training: object
-) -> pd.DataFrame:
-    """Tile or duplicate? Every live latent and the one nearest to it; and again with every latent doubled.
-
-    Columns: those of a curve, n_latents, planted (whether each latent was given a copy at half strength),
-    latent, cosine (of the two decoder rows), cofiring (tokens on which both fire, of those on which either
-    does), rank (effective number of dimensions of their codes: 1 when one is a multiple of the other, 2 when
-    they never meet), radial_spread (standard deviation of the radius where the latent fires, over that of
-    all tokens; empty on a sphere).
-    """
-    parts = []
-    for member, sae in _picked(sweeps, n_latents, seed, training):
-        x = tokens(member.manifold.d_model, member.manifold.thickness, n_tokens)
-        # Matching pursuit picks one of two equals: a copy would stay silent.
-        copies = [] if sae.architecture == "matching_pursuit" else [(True, _doubled(sae))]
-        for planted, given in ((False, sae), *copies):
-            named = labels(member) | {"n_latents": n_latents, "planted": planted}
-            parts.append(_nearest(given, x, hollow=not member.manifold.thickness).assign(**named))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _doubled(sae: Sae) -> Sae:
-    """The same function with twice the latents, each pair sharing what one did."""
-    k = 2 * sae.k if sae.architecture == "topk" else sae.k
-    half = (0.5 * sae.W_enc).repeat(1, 2), (0.5 * sae.b_enc).repeat(2)
-    return Sae(sae.architecture, k, *half, sae.W_dec.repeat(2, 1), sae.b_dec, (0.5 * sae.threshold).repeat(2))
-
-
-def _nearest(sae: Sae, x: Float[Tensor, "token d_model"], hollow: bool) -> pd.DataFrame:
-    codes = sae.encode(x)
-    alive = torch.nonzero((codes > 0).float().mean(0) > 1e-3).flatten()
-    codes, rows, radius = codes[:, alive], sae.W_dec[alive], x.norm(dim=1)
-    cosines = rows @ rows.T - 4.0 * torch.eye(len(rows))
-    nearest, made = cosines.argmax(1), []
-    for i, j in enumerate(nearest.tolist()):
-        pair = codes[:, [i, j]]
-        either, both = (pair > 0).any(1), (pair > 0).all(1)
-        overlap = torch.nn.functional.cosine_similarity(pair[:, 0], pair[:, 1], dim=0)
-        rank = float(2.0 / (1.0 + overlap.square()))  # (trace)^2 over the trace of the square, unit diagonal
-        spread = float("nan") if hollow else float(radius[codes[:, i] > 0].std() / radius.std())
-        share = float(both.sum() / either.sum().clamp(min=1))
-        made.append((int(alive[i]), float(cosines[i, j]), share, rank, spread))
-    return pd.DataFrame(made, columns=["latent", "cosine", "cofiring", "rank", "radial_spread"])

@@ -1,4 +1,4 @@
-"""How the loss of one manifold falls with its latents: exponents with intervals, and where the fall ends.
+"""Reading one loss curve: exponents with intervals, and where the fall ends.
 
 Two readings of one curve. ``beta`` is the slope of log L against log n, as Michaud et al. 2025 read it. With
 a floor under the loss that slope tends to zero whatever the manifold, so ``beta_excess`` reads the slope of
@@ -19,27 +19,8 @@ from jaxtyping import Float
 
 from geowall.paths import GeowallError
 
-CURVE = ["manifold", "d", "thickness", "architecture", "penalty", "k"]  # what one curve has in common
 SLACK = 0.02  # within this share of the best loss at any larger n, a curve is flat
 FLOORS = np.concatenate([np.linspace(0.0, 0.9, 46), 1.0 - np.geomspace(0.09, 1e-3, 30)])
-
-
-def exponents(
-    curves: pd.DataFrame, floors: dict[tuple, float] | None = None, draws: int = 500, seed: int = 0
-) -> pd.DataFrame:
-    """A row for each curve of a table of losses (columns CURVE, ``n_latents``, ``seed``, ``loss``).
-
-    The fit takes n from 2 d on. ``floors`` gives known floors by the tuple of CURVE's values; the others are
-    fitted. See :func:`fit_curve` for the columns.
-    """
-    rows = []
-    for names, curve in curves.groupby(CURVE, sort=False):
-        beyond = curve[curve["n_latents"] >= 2 * names[1]]
-        if beyond["n_latents"].nunique() < 3:
-            continue
-        fit = fit_curve(beyond, (floors or {}).get(names), draws, seed)
-        rows.append(dict(zip(CURVE, names, strict=True)) | fit)
-    return pd.DataFrame(rows)
 
 
 def fit_curve(

@@ -2,8 +2,9 @@
 
 The encoder starts as the decoder's transpose, scaled down by min(1, 2 d_model / n_latents): at full scale
 half of a wide dictionary fires at once, the reconstruction starts far above the data, and what training has
-not undone by its last step looks like a law. The same trap waits for jumprelu, whose penalty moves nothing
-but thresholds within a bandwidth: it starts on caps so narrow that about 2 d_model latents fire at once.
+not undone by its last step looks like a law. The same trap waits for jumprelu under an L0 penalty, which
+moves nothing but thresholds within a bandwidth: it starts on caps so narrow that about 2 d_model latents fire
+at once. Under L1 alone it starts as ReLU does: a threshold that is there from the start kills latents.
 SpaDE starts with prototypes spread like the tokens at a sharpness of one half, and rebuilds a token from the
 prototypes themselves (Hindupur et al. 2025, for tokens of mean squared norm 1 instead of d_model).
 
@@ -43,8 +44,8 @@ def start(n_latents: int, d_model: int, rule: Rule, seed: int) -> Float[Tensor, 
         return _prototypes(flat, parts, d_model, seed)
     scale = 1.0 / min(rule.k, n_latents) if few else min(1.0, 2.0 * d_model / n_latents)
     threshold = THRESHOLD * scale
-    if rule.architecture == "jumprelu":
-        scale, threshold = _caps(n_latents, d_model)
+    if rule.architecture == "jumprelu" and rule.l0:
+        scale, threshold = _caps(n_latents, d_model, 2.0 * d_model)
     parts.dec.copy_(atoms)
     parts.enc.copy_(scale * atoms)
     parts.log_threshold.fill_(math.log(threshold))
@@ -60,13 +61,25 @@ def _prototypes(flat: Tensor, parts: Views, d_model: int, seed: int) -> Float[Te
     return flat
 
 
-def _caps(n_latents: int, d_model: int) -> tuple[float, float]:
-    """Scale and threshold at which at most 2 d_model latents fire on a token, and rebuild about its norm.
+def narrow(
+    n_latents: int, d_model: int, rule: Rule, seed: int, firing: float = 1.5
+) -> Float[Tensor, " parameter"]:
+    """A start of jumprelu as a tiling: caps of which about ``firing`` share a token, not 2 d_model."""
+    flat = start(n_latents, d_model, rule, seed)
+    parts = views(flat, n_latents, d_model)
+    scale, threshold = _caps(n_latents, d_model, firing)
+    parts.enc.copy_(scale * parts.dec)
+    parts.log_threshold.fill_(math.log(threshold))
+    return flat
+
+
+def _caps(n_latents: int, d_model: int, firing: float) -> tuple[float, float]:
+    """Scale and threshold at which at most ``firing`` latents fire on a token, and rebuild about its norm.
 
     A threshold that starts near zero stays there, since its logarithm is what is trained: hence EDGE.
     """
     cosine = Sphere(d_model).sample(8192, seed=0)[:, 0]
-    edge = max(EDGE, float(torch.quantile(cosine, 1.0 - min(0.5, 2.0 * d_model / n_latents))))
+    edge = max(EDGE, float(torch.quantile(cosine, 1.0 - min(0.5, firing / n_latents))))
     inside = torch.where(cosine >= edge, cosine, 0.0).square().mean()
     scale = min(1.0, 1.0 / max(1e-6, n_latents * float(inside)))
     return scale, scale * edge
