@@ -72,7 +72,7 @@ def test_matching_pursuit_leaves_less_at_every_step():
 @pytest.mark.parametrize("architecture", [a for a in ARCHITECTURES if a != "batchtopk"])
 @pytest.mark.parametrize("n", [1, 12, 1024])
 def test_a_start_is_not_far_above_the_data(architecture, n):
-    rule, d = Rule(architecture, k=2), 6
+    rule, d = Rule(architecture, k=2, l0=0.1), 6
     model = from_flat(start(n, d, rule, seed=0), architecture, 2, n)
     x = Sphere(d).sample(4000, 0)
     row = sae.measure(model, x)
@@ -80,6 +80,8 @@ def test_a_start_is_not_far_above_the_data(architecture, n):
     assert row["mse"] < (3.0 if alone else 1.2)
     if architecture == "jumprelu" and n > 12:
         assert 0.5 * 2 * d < row["l0"] < 2 * 2 * d
+        as_relu = from_flat(start(n, d, Rule("jumprelu", l1=0.1), seed=0), architecture, 1, n)
+        assert sae.measure(as_relu, x)["l0"] > 0.4 * n
 
 
 def test_a_split_dictionary_starts_at_the_loss_of_its_half():
