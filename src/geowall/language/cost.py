@@ -18,33 +18,45 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, PretrainedConfig
+from transformers import AutoModelForCausalLM, Gemma2Config, PretrainedConfig
+from transformers.initialization import no_init_weights
 
 from geowall.language import hub, reading
 from geowall.language.activations import batch_for, extract
 from geowall.language.reading import Setting
 from geowall.language.sites import Site, sites, tap, width
+from geowall.language.writer import BUFFER
+from geowall.paths import GeowallError
 
-REHEARSED = 1e11  # multiply-adds of a rehearsed batch on a processor: about two seconds
+REHEARSED = 1e10  # multiply-adds of a rehearsed batch on a processor: a fraction of a second
 VOCABULARY = 256  # of the rehearsal: embedding and head take no part in an extraction
 ITEM = {"float32": 4, "bfloat16": 2}
+GEMMA: dict[str, dict[str, int]] = {
+    "google/gemma-2-2b": {},  # the defaults of its configuration
+    "google/gemma-2-9b": {
+        "hidden_size": 3584,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 42,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+    },
+}
 
 
 def forecast(
     model: str, n_sequences: int, context: int, kinds: list[str], model_dtype: str, dtype: str, device: str
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Foretell an extraction.
 
     Returns:
-        ``seconds`` (the model loaded), ``gpu_mb`` at the peak (0 on a processor), ``disk_mb`` of the store
-        and ``download_mb`` of the model.
+        ``seconds`` (the model loaded), ``gpu_mb`` at the peak (0 on a processor), ``disk_mb`` of the store,
+        ``download_mb`` and ``weights_mb`` of the model, and ``basis``: where its size is known from.
 
     Raises:
         GeowallError: the model cannot be had.
     """
-    found, config = hub.find(model), hub.config(model)
-    with torch.device("meta"):
-        whole = AutoModelForCausalLM.from_config(config)
+    config, download, basis = _known(model)
+    whole = _hollow(config)
     widths = [width(whole, site) for site in sites(whole, kinds)]
     tokens, shards = n_sequences * context, n_sequences * context / 8192
     disk = tokens * (ITEM[dtype] * sum(widths) + 4 * len(widths) + 16) + 8 * shards * sum(widths)
@@ -54,8 +66,53 @@ def forecast(
         "seconds": speed["fixed"] + tokens * speed["token"],
         "gpu_mb": (weights + speed["gpu_bytes"]) / 1e6 if speed["gpu_bytes"] else 0.0,
         "disk_mb": disk / 1e6,
-        "download_mb": found.download_bytes / 1e6,
+        "download_mb": download / 1e6,
+        "weights_mb": weights / 1e6,
+        "basis": basis,
     }
+
+
+def of_chapter(values: dict[str, Any]) -> dict[str, Any]:
+    """Foretell chapter 04 at these parameters, for ``geowall estimate``.
+
+    The chapter extracts its text three times (once to keep, twice against the clock) and races it in part.
+    """
+    names = ("model", "n_sequences", "context", "kinds", "model_dtype", "dtype", "device")
+    raced = 6 * (values["n_rounds"] + 1) * min(values["n_sequences"], values["race_sequences"])
+    times = 3 + raced / values["n_sequences"]
+    one = forecast(**{name: values[name] for name in names})
+    return {
+        "seconds": one["seconds"] * times + one["weights_mb"] / 1000 + 10,
+        "memory_mb": 1000 + 2 * BUFFER / 1e6 + (0 if one["gpu_mb"] else one["weights_mb"]),
+        **{name: one[name] for name in ("gpu_mb", "disk_mb", "download_mb")},
+        "basis": f"foretold by a rehearsal of two layers; {one['basis']}",
+    }
+
+
+def _known(model: str) -> tuple[PretrainedConfig, float, str]:
+    """Configuration of a model, bytes to download, and where both are known from.
+
+    The sizes of Gemma 2 are public (Gemma Team 2024, arXiv 2408.00118), so its cost can be told before its
+    licence is accepted; the hub keeps its weights in 32 bits.
+    """
+    try:
+        found = hub.find(model)
+        return hub.config(model), found.download_bytes, f"the model: {found.kind}"
+    except GeowallError:
+        if model not in GEMMA:
+            raise
+        config = Gemma2Config(**GEMMA[model])
+        return config, 4 * _parameters(config), "published sizes: the hub did not answer"
+
+
+def _parameters(config: PretrainedConfig) -> int:
+    return sum(weight.numel() for weight in _hollow(config).parameters())
+
+
+def _hollow(config: PretrainedConfig) -> nn.Module:
+    """The model without its weights."""
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config)
 
 
 def _rehearse(
@@ -68,23 +125,28 @@ def _rehearse(
 ) -> dict[str, float]:
     """Seconds an extraction takes at all and for each token, and GPU bytes beyond the weights."""
     layers = config.get_text_config().num_hidden_layers
-    small = _shortened(config, layers=min(2, layers))
-    with device:
-        model = AutoModelForCausalLM.from_config(
-            small, dtype=getattr(torch, model_dtype), attn_implementation="eager"
-        )
-    model = model.eval().requires_grad_(False)
-    block = sum(w.numel() for w in model.parameters()) - VOCABULARY * small.get_text_config().hidden_size
+    model = _stand_in(_shortened(config, min(2, layers)), getattr(torch, model_dtype), device)
+    block = sum(w.numel() for w in model.parameters())
     most = context if device.type == "cuda" else int(REHEARSED / block)
     context = max(16, min(context, most))
     batch = max(1, min(batch_for(model, context), most // context))
     options = {"kinds": kinds, "batch": batch, "context": context, "dtype": dtype}
-    _timed(model, 1, **options)  # warms up
-    few, many = (min(_timed(model, n, **options) for _ in range(2)) for n in (1, 4))
+    again = 1 if _timed(model, 1, **options) > 1.0 else 3  # the first call also warms up
+    few, many = (min(_timed(model, n, **options) for _ in range(again)) for n in (1, 4))
     each = max(many - few, 0.0) / (3 * batch * context)
     used = torch.cuda.max_memory_allocated() - _bytes(model) if device.type == "cuda" else 0
     share = layers / min(2, layers)
     return {"token": share * each, "fixed": max(few - each * batch * context, 0.0), "gpu_bytes": used}
+
+
+def _stand_in(config: PretrainedConfig, dtype: torch.dtype, device: torch.device) -> nn.Module:
+    """A model of this shape whose weights are all alike: drawing them at random takes longer than it runs."""
+    with device, no_init_weights():
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="eager")
+    model = model.eval().requires_grad_(False)
+    for weight in model.parameters():
+        weight.fill_(0.01)
+    return model
 
 
 def _shortened(config: PretrainedConfig, layers: int) -> PretrainedConfig:

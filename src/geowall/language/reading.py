@@ -19,6 +19,7 @@ from geowall.language import cache, corpus, hub, tokens
 from geowall.language.sites import Site, sites
 from geowall.language.store import Store
 from geowall.language.tokens import Packed
+from geowall.paths import GeowallError
 
 Setting = dict[str, Any]
 
@@ -50,9 +51,12 @@ def setting(
         seed: of the draw.
 
     Raises:
-        GeowallError: the model cannot be had.
+        GeowallError: the model cannot be had, or the residual stream is left out.
     """
-    given = {k: v for k, v in locals().items()}
+    given = dict(locals())
+    if "res" not in kinds:
+        why = f"the chapter is about the residual stream, and kinds = {kinds} leaves it out"
+        raise GeowallError("nothing was read", why, "add res to kinds")
     return given | {"weights": _stamp(hub.fetch(model)), "sha256": _corpus(text, part).sha256[:12]}
 
 
@@ -116,8 +120,3 @@ def _stamp(folder: Path) -> str:
             with path.open("rb") as file:
                 hashed.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return hashed.hexdigest()[:12]
-
-
-def plain(chosen: Setting, ids: torch.Tensor) -> torch.Tensor:
-    """Which tokens are text: all but BOS, found by its id."""
-    return ids != packed(chosen).bos

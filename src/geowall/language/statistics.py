@@ -3,8 +3,8 @@
 Intervals are bootstraps over sequences: the tokens of one sequence share its text and its BOS.
 
 >>> x = np.array([[3.0, 4.0], [6.0, 8.0]])
->>> round(cosine(x), 6), round(mean_share(x), 6)
-(1.0, 0.9)
+>>> round(cosine(x), 6)
+1.0
 """
 
 from __future__ import annotations
@@ -68,18 +68,13 @@ def cosine(x: Float[np.ndarray, "token d"]) -> float:
     return float((total @ total - n) / (n * (n - 1))) if n > 1 else float("nan")
 
 
-def mean_share(x: Float[np.ndarray, "token d"]) -> float:
-    """Share of the mean squared norm that lies in the mean activation."""
-    mean = x.mean(0, dtype=np.float64)
-    return float(mean @ mean / np.square(x, dtype=np.float64).sum(1).mean())
-
-
 def bos_effect(chosen: Setting, n_bootstrap: int, seed: int) -> pd.DataFrame:
     """Every statistic of the residual stream at every layer, with BOS and without, with 95 % intervals.
 
     Columns: ``layer``, ``tokens`` (``all`` or ``text``), ``statistic``, ``value``, ``low``, ``high``. The
     statistics: ``mean_norm``; ``norm_spread``, the standard deviation of norms over their mean;
-    ``mean_share``, the share of the squared norm that lies in the mean; ``cosine`` between two tokens;
+    ``mean_share``, the share of the squared norm that lies in the mean; ``cosine`` between two tokens (both
+    from pairs of tokens of different sequences, so that a resample's copies of a sequence count for nothing);
     ``effective_dimension``, the participation ratio of the covariance; ``top_variance``, the share of the
     variance on its first axis.
     """
@@ -92,6 +87,33 @@ def bos_effect(chosen: Setting, n_bootstrap: int, seed: int) -> pd.DataFrame:
             found = _bootstrapped(x[keep], sequence[keep], n_bootstrap, seed)
             rows += [{"layer": site.layer, "tokens": tokens, **row} for row in found]
     return pd.DataFrame(rows)
+
+
+def amplified(chosen: Setting, layer: int, factors: list[float]) -> pd.DataFrame:
+    """Statistics of one layer, BOS included, were BOS's activation longer by each of these factors.
+
+    Columns: ``layer``, ``relative_norm`` (of BOS to the mean norm of text), ``statistic``, ``value``, and
+    ``text_value``, the same statistic without BOS.
+    """
+    store, rows = reading.store_of(chosen), []
+    sequence = store.index["sequence"].to_numpy()
+    is_bos = store.index["token"].to_numpy() == reading.packed(chosen).bos
+    x = store.read(Site("res", layer))
+    norm = np.linalg.norm(x, axis=1)
+    own = norm[is_bos].mean() / norm[~is_bos].mean()
+    text = _values(x[~is_bos], sequence[~is_bos])
+    for factor in factors:
+        values = _values(np.where(is_bos[:, None], np.float32(factor) * x, x), sequence)
+        row = {"layer": layer, "relative_norm": float(factor * own)}
+        rows += [{**row, "statistic": k, "value": v, "text_value": text[k]} for k, v in values.items()]
+    return pd.DataFrame(rows)
+
+
+def _values(x: np.ndarray, sequence: np.ndarray) -> dict[str, float]:
+    """All statistics, without intervals."""
+    sums = _sums(x, sequence)
+    plain = _moments(sums, np.ones((1, len(sums["count"]))))
+    return {name: float(v[0]) for name, v in plain.items()} | _spectrum(*_second_moments(x - x.mean(0)))
 
 
 def _bootstrapped(
@@ -140,10 +162,13 @@ def _moments(sums: dict[str, np.ndarray], weights: np.ndarray) -> dict[str, np.n
     total = {name: weights @ values for name, values in sums.items()}
     n = total["count"]
     mean, square = total["norm"] / n, total["square"] / n
-    pairs = (np.square(total["unit"]).sum(1) - n) / (n * (n - 1))
-    centre = np.square(total["x"] / n[:, None]).sum(1)
     spread = np.sqrt(np.maximum(square - mean**2, 0)) / mean
-    return {"mean_norm": mean, "norm_spread": spread, "mean_share": centre / square, "cosine": pairs}
+    pairs = n**2 - weights**2 @ sums["count"] ** 2  # of tokens that lie in different sequences
+    found = {"mean_norm": mean, "norm_spread": spread}
+    for name, column in (("mean_share", "x"), ("cosine", "unit")):
+        own = weights**2 @ np.square(sums[column]).sum(1)
+        found[name] = (np.square(total[column]).sum(1) - own) / pairs
+    return found | {"mean_share": found["mean_share"] / square}
 
 
 def _spectrum(count: int, total: np.ndarray, squares: np.ndarray) -> dict[str, float]:

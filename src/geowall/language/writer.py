@@ -168,12 +168,11 @@ class Writer:
         group = zarr.open_group(self.folder, mode="w", zarr_format=3)
         plain = {"compressors": None, "filters": None, "fill_value": 0}  # activations do not compress
         dtype, rows = _STORED[self.manifest["dtype"]][0], self.shard_rows
+        holds = {"holds": self.manifest["dtype"]}
         for name, d in self.manifest["widths"].items():
             chunk = math.gcd(_power_of_two(CHUNK // (d * np.dtype(dtype).itemsize)), rows)
             values = {"shape": (self.rows, d), "chunks": (chunk, d), "shards": (rows, d), "dtype": dtype}
-            made[name] = group.create_array(
-                name, **values, **plain, attributes={"holds": self.manifest["dtype"]}
-            )
+            made[name] = group.create_array(name, **values, **plain, attributes=holds)
         shape, chunks = (self.rows, len(self.sites)), (rows, len(self.sites))
         made[NORM] = group.create_array(NORM, shape=shape, chunks=chunks, dtype="float32", **plain)
         total = sum(self.manifest["widths"].values())

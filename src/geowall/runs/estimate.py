@@ -1,14 +1,17 @@
 """What a run will cost, from what it cost before: time, memory, disk and download.
 
-Nothing is guessed: a chapter that has never run at a profile is said to be unknown.
+Nothing is guessed: a chapter that has never run at a profile is said to be unknown, unless it names a
+function that foretells it (``forecast`` in the notebook's metadata: ``module:function``).
 """
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
-from geowall.runs import execute, ledger
+from geowall.paths import GeowallError
+from geowall.runs import execute, ledger, parameters
 from geowall.runs.chapters import Chapter
 
 
@@ -18,9 +21,12 @@ def estimates(chosen: list[Chapter], profile: str, out: Path) -> list[dict[str, 
 
 
 def _estimate(chapter: Chapter, profile: str, out: Path) -> dict[str, Any]:
-    place = execute.place_of(chapter, profile, chapter.resolve(profile), out)
+    given = chapter.resolve(profile)
+    place = execute.place_of(chapter, profile, given, out)
     folder = ledger.latest(chapter, profile, out)
     known = ledger.provenance_of(folder) if folder else ledger.costs().get(chapter.name, {}).get(profile)
+    if known is None and "forecast" in chapter.about:
+        return {"chapter": chapter.name, **_foretold(chapter, given), "reused": False}
     measured_in = folder or chapter.published
     disk = sum(path.stat().st_size for path in measured_in.rglob("*") if path.is_file()) / 1e6
     return {
@@ -32,3 +38,15 @@ def _estimate(chapter: Chapter, profile: str, out: Path) -> dict[str, Any]:
         "basis": f"{known['device']}, {known['cores']} cores" if known else "",
         "reused": execute.is_complete(place),
     }
+
+
+def _foretold(chapter: Chapter, given: dict[str, Any]) -> dict[str, Any]:
+    """What the chapter's own forecast says; where it cannot be made, why."""
+    module, function = chapter.about["forecast"].split(":")
+    declared = parameters.declared_in(chapter.notebook)
+    values = {name: given.get(name, parameter.default) for name, parameter in declared.items()}
+    try:
+        return getattr(importlib.import_module(module), function)(values)
+    except GeowallError as error:
+        unknown = {"seconds": None, "memory_mb": None, "disk_mb": 0.0, "download_mb": 0.0}
+        return unknown | {"basis": f"{error.what}: {error.why}"}
