@@ -50,7 +50,7 @@ def folder() -> Path:
 def sample(tokens: Setting, part: str = "error") -> Sample:
     """Activations of the residual stream after every block on one part of a corpus, and their labels.
 
-    ``tokens``: ``model``, ``corpus`` (see :func:`geowall.language.corpus.load`), ``n_tokens``, ``seed``, and if
+    ``tokens``: ``model``, ``corpus`` (:func:`geowall.language.corpus.load`), ``n_tokens``, ``seed``, and if
     need be ``context`` and ``kinds`` of sites.
     """
     return _sample(json.dumps(tokens, sort_keys=True), part)
@@ -333,16 +333,57 @@ def _isolated(
     return best.reset_index().assign(layer=layer, d_sae=lambda t: t["n_latents"])
 
 
-def manifold_exponents(losses: pd.DataFrame) -> pd.DataFrame:
-    """Exponents of the isolated curves of a table of :func:`manifold_loss` from twice the dimension on.
+def tuned_share(losses: pd.DataFrame) -> pd.DataFrame:
+    """How a dictionary's latents on a manifold grow with it: exponent of n against N, and the shares.
 
-    Columns: layer, manifold, setting, architecture, beta (of L), beta_excess (of L over the floor that makes
+    Columns: layer, manifold, exponent, share_narrow, share_wide (tuned latents over all, at either end).
+    """
+    parts = []
+    inside = losses[(losses["setting"] == "in the dictionary") & (losses["n_latents"] > 0)]
+    for own, group in inside.groupby(["layer", "manifold"], sort=False):
+        mean = group.groupby("d_sae")["n_latents"].mean()
+        share = mean / mean.index.to_numpy()
+        row = dict(zip(("layer", "manifold"), own, strict=True)) | {
+            "exponent": across.exponent(mean.index, mean)
+        }
+        parts.append(row | {"share_narrow": share.iloc[0], "share_wide": share.iloc[-1]})
+    return pd.DataFrame(parts)
+
+
+def growth(discovery: pd.DataFrame) -> pd.DataFrame:
+    """Exponent of D against N of a table of :func:`discovery`: columns layer, rank_l0, tau, exponent."""
+    each = discovery.groupby(["layer", "rank_l0", "tau"], sort=False)
+    found = each.apply(lambda g: across.exponent(g["d_sae"], g["n_discovered"]), include_groups=False)
+    return found.rename("exponent").reset_index()
+
+
+def rules(checkpoints: pd.DataFrame, layers: Sequence[int], published: pd.DataFrame) -> pd.DataFrame:
+    """The widest, middle-sparse checkpoint of some layers beside the paper's, by five rules of averaging.
+
+    Columns: source, where, and the columns of :data:`geowall.figures.census.RULES`.
+    """
+    own = checkpoints[checkpoints["layer"].isin(list(layers)) & (checkpoints["status"] == "measured")]
+    own = own[own["d_sae"] == own["d_sae"].max()]
+    middle = (
+        own.groupby("layer")["l0"].rank(method="first")
+        == (own.groupby("layer")["l0"].transform("size") + 1) // 2
+    )
+    own = own[middle].assign(source="here", where=lambda t: "layer " + t["layer"].astype(str))
+    size = published["model"].str.rpartition("-")[2].str.upper()
+    paper = published.assign(source="paper", where=size + " layer " + published["layer"].astype(str))
+    columns = ["source", "where", "nmse_median", "nmse_trim_2", "nmse", "nmse_mean", "nmse_max"]
+    return pd.concat([own, paper.rename(columns={"nmse_trim_5": "nmse"})])[columns].reset_index(drop=True)
+
+
+def manifold_exponents(losses: pd.DataFrame) -> pd.DataFrame:
+    """Exponents of isolated clouds of a table of :func:`manifold_loss` from twice the dimension on.
+
+    The curve has none where it is a handful of points. Columns: layer, manifold, setting, architecture, beta (of L), beta_excess (of L over the floor that makes
     it straightest), floor, n_saturation.
     """
     parts = []
-    alone = losses[
-        (losses["setting"] != "in the dictionary") & (losses["n_latents"] >= 2 * manifolds.DIMENSIONS)
-    ]
+    clouds = losses["setting"].isin(["tokens", "gaussian"])
+    alone = losses[clouds & (losses["n_latents"] >= 2 * manifolds.DIMENSIONS)]
     for own, curve in alone.groupby(["layer", "manifold", "setting", "architecture"], sort=False):
         if curve["n_latents"].nunique() >= 3:
             fit = fit_curve(curve.assign(seed=0), draws=2)

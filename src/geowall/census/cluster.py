@@ -27,6 +27,7 @@ from geowall.paths import GeowallError
 from geowall.sae.gemma_scope import Checkpoint
 
 TABLES = ("checkpoints", "latents", "quantiles", "labels")
+PATIENCE = 5  # seconds for a scheduler to answer
 RETRIES = 3  # of a task whose worker died
 
 Progress = Callable[[int, int], None]
@@ -112,7 +113,7 @@ def _client(workers: int, scheduler: str) -> Iterator[Any]:
         raise GeowallError("the census did not start", why, "pip install 'geowall[cluster]'") from None
     if scheduler:
         try:
-            client = Client(scheduler, timeout=10, set_as_default=False)
+            client = Client(scheduler, timeout=PATIENCE, set_as_default=False)
         except OSError:
             why = f"no scheduler answers at {scheduler}"
             raise GeowallError("the census did not start", why, "start one: dask scheduler") from None
