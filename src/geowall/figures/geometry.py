@@ -132,7 +132,7 @@ def fig_excess(table: pd.DataFrame) -> alt.TopLevelMixin:
             .mark_rule(strokeDash=[3, 3], opacity=0.7)
             .encode(y="zero:Q")
         )
-        panels.append((zero + bars + points).properties(width=240, height=120, title=WORDS[estimator]))
+        panels.append((zero + bars + points).properties(width=225, height=120, title=WORDS[estimator]))
     kinds = [kind for kind in KINDS if kind in set(table["surrogate"])]
     chart = alt.vconcat(
         _key(kinds), alt.hconcat(*panels[:2], spacing=20), alt.hconcat(*panels[2:], spacing=20), spacing=10
@@ -286,7 +286,7 @@ def fig_pullback(table: pd.DataFrame) -> alt.TopLevelMixin:
         points = base.mark_line(point={"size": 40}, color=theme.BLUE).encode(
             y=y, tooltip=tips, detail="model:N"
         )
-        panels.append((bars + points).properties(width=240, height=110, title=title))
+        panels.append((bars + points).properties(width=225, height=110, title=title))
     chart = alt.vconcat(
         alt.hconcat(*panels[:2], spacing=20), alt.hconcat(*panels[2:], spacing=20), spacing=12
     )

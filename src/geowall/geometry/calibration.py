@@ -166,7 +166,7 @@ def _curvature_estimates(x: Tensor, d: int) -> dict[str, float]:
 # One thing changes at a time; only the first is curvature.
 FACTORS = {
     "curvature": [("bowl", 8, b, 0.05) for b in (0.0, 0.25, 0.5, 1.0, 2.0)],
-    "dimension": [("normal", d, 1.0, 0.05) for d in (2, 5, 10, 15, 20)],
+    "dimension": [("normal", d, 1.0, 0.0) for d in (2, 5, 10, 15, 20)],
     "noise": [("normal", 8, 1.0, s) for s in (0.0, 0.05, 0.1, 0.2, 0.4)],
     "spectrum": [("power_law", 24, a, 0.0) for a in (0.0, 0.25, 0.5, 1.0, 1.5)],
     "clusters": [("clusters", 16, c, 0.0) for c in (1, 4, 16, 64, 256)],

@@ -209,3 +209,8 @@ def published_rows(table: pd.DataFrame) -> pd.DataFrame:
     """The paper's values in the columns of :func:`layer_geometry`, with no interval and no surrogate."""
     long = table.melt(["model", "layer"], list(FOUR), "estimator", "value")
     return long.assign(source="published", site="res").reindex(columns=COLUMNS)
+
+
+def stacked(*tables: pd.DataFrame) -> pd.DataFrame:
+    """Tables of the same columns, one under the other."""
+    return pd.concat(tables, ignore_index=True)
