@@ -13,11 +13,11 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import b01_sweep, b03_evaluation, b07_allocation
+from benchmarks import b01_sweep, b03_evaluation, b07_allocation, b08_extraction
 from benchmarks.measure import environment, pin_one_thread
 
 RECORD = Path(__file__).resolve().parent / "results.json"
-SUITE = {"B1": b01_sweep.run, "B3": b03_evaluation.run, "B7": b07_allocation.run}
+SUITE = {"B1": b01_sweep.run, "B3": b03_evaluation.run, "B7": b07_allocation.run, "B8": b08_extraction.run}
 TOLERATED = 0.8
 
 
