@@ -234,8 +234,8 @@ def start(rows: sae.Rows, member: sae.Member) -> Float[Tensor, " parameter"] | N
     """Where a member starts: on tokens, as sparse as it will roughly end; None where the trainer knows.
 
     Decoder rows are directions of tokens. The threshold lets as many latents fire as the penalty will allow
-    for, an eighth of them at most, and the encoder is the decoder's transpose at the scale that rebuilds tokens best. From a
-    random start a few hundred steps end with the sparsity they began with.
+    for, an eighth of them at most; the encoder is the decoder's transpose at the scale that rebuilds tokens
+    best. From a random start a few hundred steps end with the sparsity they began with.
     """
     rule, n = member.rule, member.n_latents
     if rule.architecture not in ("jumprelu", "topk", "batchtopk"):
