@@ -314,8 +314,7 @@ def test_a_dictionary_that_tiles_the_circle_has_tuned_latents_and_little_error_t
     found = manifolds.subspace(x, angle.numpy(), most=2)
     turn = torch.arange(24) * (6.283 / 24)
     atoms = torch.stack([turn.cos(), turn.sin()], dim=1) @ basis[:2]
-    threshold = torch.full((24,), 0.95)
-    tiles = Sae("jumprelu", 1, atoms.T.contiguous(), -(atoms @ x.mean(0)), atoms, x.mean(0), threshold)
+    tiles = Sae("topk", 1, atoms.T.contiguous(), -(atoms @ x.mean(0)), atoms, x.mean(0), torch.zeros(24))
     blind = Sae("jumprelu", 1, basis[2:].T.contiguous(), torch.zeros(8), basis[2:], x.mean(0), torch.zeros(8))
     documents = np.arange(len(x)) // 60
     seen, unseen = (manifolds.within(sae, Tokens(x), found, documents) for sae in (tiles, blind))

@@ -364,11 +364,12 @@ def rules(checkpoints: pd.DataFrame, layers: Sequence[int], published: pd.DataFr
     """
     own = checkpoints[checkpoints["layer"].isin(list(layers)) & (checkpoints["status"] == "measured")]
     own = own[own["d_sae"] == own["d_sae"].max()]
-    middle = (
-        own.groupby("layer")["l0"].rank(method="first")
-        == (own.groupby("layer")["l0"].transform("size") + 1) // 2
+    place, count = (
+        own.groupby("layer")["l0"].rank(method="first"),
+        own.groupby("layer")["l0"].transform("size"),
     )
-    own = own[middle].assign(source="here", where=lambda t: "layer " + t["layer"].astype(str))
+    own = own[place == (count + 1) // 2]
+    own = own.assign(source="here", where="layer " + own["layer"].astype(str))
     size = published["model"].str.rpartition("-")[2].str.upper()
     paper = published.assign(source="paper", where=size + " layer " + published["layer"].astype(str))
     columns = ["source", "where", "nmse_median", "nmse_trim_2", "nmse", "nmse_mean", "nmse_max"]
@@ -378,8 +379,8 @@ def rules(checkpoints: pd.DataFrame, layers: Sequence[int], published: pd.DataFr
 def manifold_exponents(losses: pd.DataFrame) -> pd.DataFrame:
     """Exponents of isolated clouds of a table of :func:`manifold_loss` from twice the dimension on.
 
-    The curve has none where it is a handful of points. Columns: layer, manifold, setting, architecture, beta (of L), beta_excess (of L over the floor that makes
-    it straightest), floor, n_saturation.
+    The curve has none where it is a handful of points. Columns: layer, manifold, setting, architecture,
+    beta (of L), beta_excess (of L over the floor that makes it straightest), floor, n_saturation.
     """
     parts = []
     clouds = losses["setting"].isin(["tokens", "gaussian"])

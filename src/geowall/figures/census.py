@@ -83,7 +83,7 @@ def fig_errors(checkpoints: pd.DataFrame, k: float, layer: int) -> alt.TopLevelM
     tips = [*tips[:2], alt.Tooltip("l0:Q", format=".1f"), tips[2]]
     frontier = right.mark_line(strokeWidth=1.6) + right.mark_circle(size=46, opacity=1).encode(tooltip=tips)
     chart = alt.hconcat(
-        left.properties(width=262, height=240, title=f"By depth, at L0 = {k:.3g}"),
+        left.properties(width=248, height=240, title=f"By depth, at L0 = {k:.3g}"),
         frontier.properties(width=232, height=240, title="Against sparsity, at the marked layer"),
         spacing=22,
     )
@@ -222,6 +222,34 @@ def _rules_panel(rules: pd.DataFrame) -> alt.Chart:
             tooltip=["where:N", "rule:N", alt.Tooltip("value:Q", format=".3~g")],
         )
         .properties(width=210, height=230, title="Five rules")
+    )
+
+
+def fig_ladder(rungs: pd.DataFrame) -> alt.TopLevelMixin:
+    """Error and its interval against width at one layer, as measured, the sparsity written beside each."""
+    table = _own(rungs).assign(text=lambda t: "L0 " + t["l0"].round().astype(int).astype(str))
+    x = alt.X("d_sae:Q", title="latents").scale(type="log", base=2, nice=False, padding=24)
+    base = alt.Chart(table).encode(x=x.axis(power_axis(table["d_sae"])))
+    bars = base.mark_rule(strokeWidth=3, opacity=0.4, color=theme.BLUE)
+    bars = bars.encode(y=alt.Y("nmse_low:Q", title="error (NMSE)").scale(zero=False), y2="nmse_high:Q")
+    tips = [
+        alt.Tooltip("d_sae:Q", format=","),
+        alt.Tooltip("nmse:Q", format=".3f"),
+        alt.Tooltip("l0:Q", format=".1f"),
+    ]
+    dots = base.mark_circle(size=60, opacity=1, color=theme.BLUE).encode(y="nmse:Q", tooltip=tips)
+    line = base.mark_line(strokeWidth=1.4, color=theme.BLUE).encode(y="nmse:Q")
+    said = base.mark_text(align="left", dx=8, dy=-8, fontSize=11).encode(y="nmse:Q", text="text:N")
+    ends = table.sort_values("d_sae").iloc[[0, -1]]
+    found = " to ".join(
+        f"{r.nmse:.3f} with {words(r.d_sae)} latents (L0 {r.l0:.0f})" for r in ends.itertuples()
+    )
+    chart = alt.layer(bars, line, dots, said).properties(width=480, height=230)
+    return theme.finish(
+        chart,
+        "ladder",
+        caption=f"Layer {int(table['layer'].iloc[0])}, with 95 % intervals over documents: {found}.",
+        alt=f"Error against dictionary size at one layer, falling from {found}.",
     )
 
 
