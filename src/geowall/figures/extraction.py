@@ -113,7 +113,7 @@ def fig_norms(norms: pd.DataFrame, positions: pd.DataFrame) -> alt.TopLevelMixin
     left = (band + bos + line + dots + label).properties(
         width=278, height=260, title="By layer (dashed: BOS)"
     )
-    chart = alt.hconcat(left, _by_position(positions), spacing=22)
+    chart = alt.hconcat(left, _by_position(positions), spacing=14)
     return theme.finish(chart, "norms", **_norms_words(norms, positions))
 
 
@@ -167,7 +167,7 @@ def _by_position(positions: pd.DataFrame) -> alt.LayerChart:
         .encode(x=x, y=y, text="name:N", color=colour)
     )
     panel = line + whisker + dots + bos + label
-    return panel.properties(width=184, height=260, title="By position (diamond: BOS)")
+    return panel.properties(width=178, height=260, title="By position (diamond: BOS)")
 
 
 def _norms_words(norms: pd.DataFrame, positions: pd.DataFrame) -> dict[str, str]:
@@ -367,7 +367,7 @@ def fig_amplified(amplified: pd.DataFrame) -> alt.TopLevelMixin:
     ends["height"] = np.exp(declutter(np.log(ends["off"]), gap))
     label = alt.Chart(ends).mark_text(align="left", dx=8, fontSize=12)
     label = label.encode(x=x, y="height:Q", text="name:N", color=colour)
-    chart = (mark + line + dots + note + label).properties(width=350, height=270)
+    chart = (mark + line + dots + note + label).properties(width=400, height=270)
     most = ends.loc[np.log(ends["off"]).abs().idxmax()]
     caption = (
         f"The same activations of layer {int(table['layer'].iloc[0])}, with BOS made longer than it is. At "

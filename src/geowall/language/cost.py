@@ -11,6 +11,7 @@ import copy
 import gc
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from transformers.initialization import no_init_weights
 from geowall.language import hub, reading
 from geowall.language.activations import batch_for, extract
 from geowall.language.reading import Setting
-from geowall.language.sites import Site, sites, tap, width
+from geowall.language.sites import Site, blocks, sites, tap, width
 from geowall.language.writer import BUFFER
 from geowall.paths import GeowallError
 
@@ -78,7 +79,7 @@ def of_chapter(values: dict[str, Any]) -> dict[str, Any]:
     The chapter extracts its text three times (once to keep, twice against the clock) and races it in part.
     """
     names = ("model", "n_sequences", "context", "kinds", "model_dtype", "dtype", "device")
-    raced = 6 * (values["n_rounds"] + 1) * min(values["n_sequences"], values["race_sequences"])
+    raced = 4 * (values["n_rounds"] + 1) * min(values["n_sequences"], values["race_sequences"])
     times = 3 + raced / values["n_sequences"]
     one = forecast(**{name: values[name] for name in names})
     return {
@@ -216,11 +217,11 @@ def race(chosen: Setting, n_rounds: int, n_sequences: int) -> pd.DataFrame:
     """Seconds of an extraction to disk and of the same forward pass without it, in alternating rounds.
 
     The ways: ``extract``; ``hooks``, the decoder without its head, with hooks that keep each site's value
-    until its batch is done; ``usual``, the whole model with its head, asked for ``hidden_states``. Each round
-    is a palindrome, so that a drift of the machine cancels within it, and each way runs on one batch too,
+    until its batch is done; ``usual``, the whole model with its head, asked for ``hidden_states``. Every
+    other round runs backwards, so that a drift of the machine cancels, and each way runs on one batch too,
     which tells what is paid once from what is paid for each token.
 
-    Columns: ``round``, ``way``, ``n_tokens``, ``seconds``.
+    Columns: ``round``, ``way``, ``n_tokens``, ``seconds`` (on a processor, those of this process alone).
     """
     model, every = reading.model_of(chosen), _repeated(reading.packed(chosen).ids, n_sequences)
     at, batch = reading.sites_of(chosen), batch_for(model, chosen["context"])
@@ -234,13 +235,10 @@ def race(chosen: Setting, n_rounds: int, n_sequences: int) -> pd.DataFrame:
         ways[way](every[:size])
     rows = []
     for number in range(n_rounds):
-        spent = dict.fromkeys(tasks, 0.0)
-        for way, size in (*tasks, *reversed(tasks)):
-            spent[way, size] += _seconds(lambda w=way, s=size: ways[w](every[:s])) / 2
-        rows += [
-            {"round": number, "way": way, "n_tokens": size * every.shape[1], "seconds": seconds}
-            for (way, size), seconds in spent.items()
-        ]
+        for way, size in tasks[:: -1 if number % 2 else 1]:
+            seconds = _seconds(lambda w=way, s=size: ways[w](every[:s]))
+            tokens = size * every.shape[1]
+            rows.append({"round": number, "way": way, "n_tokens": tokens, "seconds": seconds})
     return pd.DataFrame(rows)
 
 
@@ -274,7 +272,8 @@ def summary(rounds: pd.DataFrame, seed: int, draws: int = 4000) -> pd.DataFrame:
 def bare(model: nn.Module, ids: torch.Tensor, at: list, batch: int) -> None:
     """The decoder without its head, and a hook that keeps each site's value until its batch is done."""
     kept: dict[str, torch.Tensor] = {}
-    hooks = [_keeping(model, site, kept) for site in at]
+    stack = blocks(model)
+    hooks = [_keeping(model, site, stack, kept) for site in at]
     base, device = model.base_model, model.get_input_embeddings().weight.device
     with torch.no_grad():
         for part in ids.split(batch):
@@ -284,8 +283,8 @@ def bare(model: nn.Module, ids: torch.Tensor, at: list, batch: int) -> None:
         hook.remove()
 
 
-def _keeping(model: nn.Module, site: Site, kept: dict[str, torch.Tensor]) -> Any:
-    place = tap(model, site)
+def _keeping(model: nn.Module, site: Site, stack: str, kept: dict[str, torch.Tensor]) -> Any:
+    place = tap(model, site, stack)
     module = model.get_submodule(place.path)
     if place.side == "input":
         return module.register_forward_pre_hook(lambda _, args: kept.__setitem__(str(site), args[0]))
@@ -300,12 +299,15 @@ def usual(model: nn.Module, ids: torch.Tensor, batch: int) -> None:
             model(part.to(device), use_cache=False, output_hidden_states=True)
 
 
-def _seconds(work: Any) -> float:
-    began = time.perf_counter()
+def _seconds(work: Callable[[], object]) -> float:
+    """Seconds on a GPU; on a processor, this process's own: what else the machine does is not counted."""
+    on_gpu = torch.cuda.is_available()
+    clock = time.perf_counter if on_gpu else time.process_time
+    began = clock()
     work()
-    if torch.cuda.is_available():
+    if on_gpu:
         torch.cuda.synchronize()
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def memory(chosen: Setting, n_batches: int) -> pd.DataFrame:

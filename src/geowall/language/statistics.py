@@ -16,7 +16,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import linalg
 
-from geowall.language import reading
+from geowall.language import hub, reading
 from geowall.language.reading import Setting
 from geowall.language.sites import Site
 
@@ -192,7 +192,7 @@ def massive(chosen: Setting, top: int = 3) -> pd.DataFrame:
     {cite:t}`sun2024`: above 100 and above 1,000 times the median.
     """
     store, text = reading.store_of(chosen), reading.packed(chosen)
-    words = reading.hub.tokenizer(chosen["model"])
+    words = hub.tokenizer(chosen["model"])
     index, rows = store.index, []
     is_bos = index["token"].to_numpy() == text.bos
     for site in (site for site in store.sites if site.kind == "res"):
