@@ -16,11 +16,12 @@ from geowall.figures.marks import SYMBOLS, WORDS, short
 
 FOUR = list(WORDS)
 KINDS = {
-    "gaussian": "Gaussian, its own tangent dimension",
+    "gaussian": "Gaussian",
     "gaussian_same_dim": "Gaussian, the layer's tangent dimension",
-    "clusters": "clusters kept, flat within",
+    "clusters": "clusters kept",
+    "clusters_same_dim": "clusters kept, the layer's tangent dimension",
 }
-KIND_COLOURS = [theme.ORANGE, theme.RED, theme.PURPLE]
+KIND_COLOURS = [theme.ORANGE, theme.RED, theme.PURPLE, theme.GREEN]
 
 
 def _published_panel(table: pd.DataFrame, estimator: str, width: int) -> alt.LayerChart:
@@ -61,23 +62,16 @@ def _lab_panel(table: pd.DataFrame, estimator: str, width: int) -> alt.LayerChar
     return (band + dashed + line).properties(width=width, height=110)
 
 
-def _key(kinds: list[str]) -> alt.LayerChart:
+def _key(kinds: list[str], measured: bool = True) -> alt.Chart:
     """Names of the lines in their colours, above the panels."""
-    rows = [
-        ("measured, with interval", theme.BLUE),
-        *((KINDS[k], KIND_COLOURS[list(KINDS).index(k)]) for k in kinds),
-    ]
+    rows = [("measured, with interval", theme.BLUE)] if measured else []
+    rows += [(KINDS[kind], KIND_COLOURS[list(KINDS).index(kind)]) for kind in kinds]
     table = pd.DataFrame(rows, columns=["text", "colour"])
-    table["x"], table["y"] = (
-        [0, 200] * (len(rows) // 2) + [0] * (len(rows) % 2),
-        [i // 2 * 16 for i in range(len(rows))],
-    )
+    table["x"], table["y"] = table.index % 2 * 285, table.index // 2 * 16
     marks = alt.Chart(table).mark_text(align="left", baseline="top", fontWeight=600, fontSize=11)
     x, y = alt.X("x:Q", scale=None, axis=None), alt.Y("y:Q", scale=None, axis=None)
-    ink = alt.Color("colour:N", scale=None)
-    return marks.encode(x=x, y=y, text="text:N", color=ink).properties(
-        width=520, height=16 * -(-len(rows) // 2)
-    )
+    marks = marks.encode(x=x, y=y, text="text:N", color=alt.Color("colour:N", scale=None))
+    return marks.properties(width=560, height=16 * -(-len(rows) // 2))
 
 
 def fig_profiles(published: pd.DataFrame, measured: pd.DataFrame) -> alt.TopLevelMixin:
@@ -87,8 +81,8 @@ def fig_profiles(published: pd.DataFrame, measured: pd.DataFrame) -> alt.TopLeve
     for estimator, words in WORDS.items():
         left = _published_panel(published, estimator, 215).properties(title=f"{words}, published")
         right = _lab_panel(measured, estimator, 285).properties(title=f"{words}, lab")
-        rows.append(alt.hconcat(left, right, spacing=24))
-    chart = alt.vconcat(*rows, spacing=8)
+        rows.append(alt.hconcat(left, right, spacing=24).resolve_scale(color="independent"))
+    chart = alt.vconcat(*rows, spacing=8).resolve_scale(color="independent")
     four = measured[measured["estimator"].isin(FOUR)]
     above = (
         four.assign(over=four["surrogate_value"] >= four["value"])
@@ -117,7 +111,7 @@ def fig_excess(table: pd.DataFrame) -> alt.TopLevelMixin:
     for column in ("excess", "low", "high"):
         drawn[column] = drawn[column] / drawn["value"]
     panels = []
-    for estimator in FOUR:
+    for estimator in ("kappa_ms", "kappa_tv"):
         own = drawn[drawn["estimator"] == estimator][["model", "layer", "surrogate", "excess", "low", "high"]]
         x = alt.X("layer:Q", title="layer").axis(grid=False, tickCount=6)
         y = alt.Y("excess:Q", title=None).axis(format="+.0%", tickCount=5)
@@ -132,11 +126,9 @@ def fig_excess(table: pd.DataFrame) -> alt.TopLevelMixin:
             .mark_rule(strokeDash=[3, 3], opacity=0.7)
             .encode(y="zero:Q")
         )
-        panels.append((zero + bars + points).properties(width=225, height=120, title=WORDS[estimator]))
+        panels.append((zero + bars + points).properties(width=225, height=200, title=WORDS[estimator]))
     kinds = [kind for kind in KINDS if kind in set(table["surrogate"])]
-    chart = alt.vconcat(
-        _key(kinds), alt.hconcat(*panels[:2], spacing=20), alt.hconcat(*panels[2:], spacing=20), spacing=10
-    )
+    chart = alt.vconcat(_key(kinds, measured=False), alt.hconcat(*panels, spacing=20), spacing=10)
     clear = table.assign(clear=table["low"] > 0).groupby(["surrogate", "estimator"])["clear"].mean()
     curved = {
         k: ", ".join(f"{SYMBOLS[e]} {clear[k, e]:.0%}" for e in ("kappa_ms", "kappa_tv")) for k in kinds
@@ -148,15 +140,26 @@ def fig_excess(table: pd.DataFrame) -> alt.TopLevelMixin:
         caption="What is left of each summary when its flat surrogate is subtracted, as a share of the "
         "summary. Share "
         f"of layers at which a curvature summary is clearly above the surrogate: {found}.",
-        alt=f"Four panels of the excess over surrogates by layer. Share of layers clearly above: {found}.",
+        alt=f"Two panels of the excess over surrogates by layer. Share of layers clearly above: {found}.",
     )
+
+
+def _source_names() -> dict[str, str]:
+    """Shorter names of the sources of correlations."""
+    short_kinds = {
+        kind: words.replace("the layer's tangent dimension", "its k_t") for kind, words in KINDS.items()
+    }
+    twins = {f"lab, {kind} surrogate": f"flat: {words}" for kind, words in short_kinds.items()}
+    return twins | {f"lab, excess over {kind}": f"less {words}" for kind, words in short_kinds.items()}
 
 
 def fig_feature_correlations(table: pd.DataFrame) -> alt.TopLevelMixin:
     """Correlations of the summaries over layers, by source: the paper's Fig. 5 beside the lab's."""
     drawn = table.assign(pair=table["second"].map(SYMBOLS) + " · " + table["first"].map(SYMBOLS))
+    drawn["source"] = drawn["source"].replace(_source_names())
     sources, pairs = list(dict.fromkeys(drawn["source"])), list(dict.fromkeys(drawn["pair"]))
-    x = alt.X("pair:N", sort=pairs, title=None).axis(orient="top", labelAngle=0, domain=False, ticks=False)
+    x = alt.X("pair:N", sort=pairs, title=None)
+    x = x.axis(orient="top", labelAngle=0, domain=False, ticks=False, labelFontSize=11, labelLimit=90)
     y = alt.Y("source:N", sort=sources, title=None).axis(domain=False, ticks=False, labelLimit=200)
     scale = alt.Scale(domain=[-1, 0, 1], range=[theme.ORANGE, "#80808020", theme.BLUE])
     tooltip = ["source:N", "pair:N", alt.Tooltip("correlation:Q", format=".3f")]
@@ -164,7 +167,7 @@ def fig_feature_correlations(table: pd.DataFrame) -> alt.TopLevelMixin:
     colour = alt.Color("correlation:Q", scale=scale, legend=None)
     cells = base.mark_rect(cornerRadius=3, opacity=0.75).encode(color=colour)
     words = base.mark_text(fontWeight=600).encode(text=alt.Text("correlation:Q", format=".2f"))
-    chart = (cells + words).properties(width=390, height=30 * len(sources))
+    chart = (cells + words).properties(width=420, height=28 * len(sources))
     means = drawn.groupby("source", sort=False)["correlation"].mean()
     found = "; ".join(f"{source} {value:.2f}" for source, value in means.items())
     return theme.finish(
@@ -268,8 +271,9 @@ def fig_pullback(table: pd.DataFrame) -> alt.TopLevelMixin:
     panels = []
     for quantity, title in titles.items():
         rows = table[table["quantity"] == quantity][["model", "layer", "value", "low", "high"]]
-        x = alt.X("layer:Q", title="layer").axis(grid=False, tickCount=6)
-        base = alt.Chart(rows).encode(x=x)
+        ends = [rows["layer"].min() - 0.5, rows["layer"].max() + 0.5]
+        x = alt.X("layer:Q", title="layer").scale(domain=ends, nice=False)
+        base = alt.Chart(rows).encode(x=x.axis(grid=False, values=sorted(rows["layer"].unique())))
         bars = base.mark_rule(strokeWidth=3, opacity=0.45, color=theme.BLUE, clip=True)
         top = (
             1.6 * rows["value"].max()

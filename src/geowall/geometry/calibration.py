@@ -150,7 +150,7 @@ def _curvature_estimates(x: Tensor, d: int) -> dict[str, float]:
     cloud = prepare(x, trim=0.0)
     index = neighbours(cloud.points, 200).index
     some = torch.arange(0, len(x), max(1, len(x) // 200))
-    scales = curvature.multiscale(cloud.points, index, d, (12, 25, 50, 100), some)
+    scales = curvature.multiscale(cloud.points, index, d, (20, 40, 80, 160), some)
     unknown = (d + 1) * (d + 2) // 2
     form = curvature.second_form(cloud.points, index, d, max(30, 3 * unknown), some)
     found = measure(cloud, Recipe(dim=d, **RECIPE), 0).set_index("estimator")["value"]

@@ -84,6 +84,8 @@ def multiscale(
     found = local_geometry(x, index[chosen], list(scales), d, None, chosen, "mean")
     tangent = found.spectrum.mean((0, 2)).double()
     outside = (found.energy - found.spectrum.sum(2)).clamp(min=0.0).mean(0).double()
+    count = torch.tensor(scales, dtype=torch.float64)
+    outside = outside * count / (count - 1 - d).clamp(min=1.0)  # what fitting a mean and d directions took
     ruler = tangent.square()
     # weights 1 / outside^2: relative errors are alike at all scales
     weight = 1.0 / outside.clamp(min=1e-30).square()
