@@ -56,7 +56,7 @@ def trained(world: Path) -> Path:
 
 
 def activations(world: Path) -> Store:
-    return Store.open(next((world / "stores").iterdir()))
+    return Store.open(next(path for path in (world / "stores").glob("model-*") if path.is_dir()))
 
 
 def test_every_layer_width_and_sparsity_is_there_and_says_what_it_is(trained: Path):
