@@ -77,7 +77,8 @@ def _panel(part: pd.DataFrame, ideal: pd.DataFrame, rule: str, first: bool, wide
     d, penalty = int(part["d"].iloc[0]), part["penalty"].iloc[0]
     low = 0.09 if penalty.startswith("l") else 0.8 * part["loss"].min()
     x = alt.X("n_latents:Q", title=LATENTS).scale(type="log", base=2, nice=False)
-    x = x.axis(values=[2, 8, 32, 128, 512, 2048, 8192], format="~s", grid=False)
+    ticks = [2, 8, 32, 128, 512, 2048, 8192][:: 1 if wide > 120 else 2]
+    x = x.axis(values=ticks, format="~s", grid=False)
     axis = alt.Axis(values=[0.1, 0.15, 0.2, 0.3, 0.5, 1.0], format="~g", labels=first)
     y = alt.Y("loss:Q", title=f"loss L(n), {rule}" if first else None, axis=axis)
     y = y.scale(type="log", domain=[low, 1.0], nice=False)
@@ -278,7 +279,7 @@ def fig_fields(fields: pd.DataFrame, d: int, thickness: float) -> alt.TopLevelMi
         )
     )
     panels = [
-        cells.properties(data=table[table["autoencoder"] == name], width=112, height=80, title=name)
+        cells.properties(data=table[table["autoencoder"] == name], width=104, height=80, title=name)
         for name in order
     ]
     chart = alt.concat(*panels, columns=4, spacing=12)

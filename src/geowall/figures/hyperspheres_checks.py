@@ -174,7 +174,7 @@ def _pairs(table: pd.DataFrame, y: str, span: Sequence[float], title: str, first
         height = height.scale(type="log", domain=[LEAST * 0.8, 0.4], nice=False)
         height = height.axis(values=[1e-4, 1e-3, 1e-2, 0.1], format="~%", labels=first)
     x = alt.X("cosine:Q", title=None if above else "cosine").scale(domain=span, nice=False)
-    x = x.axis(values=[0.25, 0.5, 0.75, 1.0], format="~g", labels=not above, grid=False)
+    x = x.axis(values=[0.2, 0.4, 0.6, 0.8, 1.0], format="~g", labels=not above, grid=False)
     tooltip = [alt.Tooltip("kind:N"), *[alt.Tooltip(f"{c}:Q", format=".3f") for c in CLOSE]]
     chart = alt.Chart(table).mark_circle(size=30, opacity=0.6)
     chart = chart.encode(x=x, y=height, color=colour, tooltip=tooltip)

@@ -101,7 +101,8 @@ def train(
         on_progress: called after every block of steps.
         path: ``auto``, or the trainer to use where it can: ``small`` (compiled, CPU), ``dense`` (torch),
             ``chip`` (a GPU's registers), ``tiles`` (fused, GPU) or ``slow`` (autograd). The auxiliary loss is
-            always ``slow``, and so is matching pursuit where ``small`` does not take it.
+            always ``slow``, twice the time of ``dense`` on a CPU (:attr:`Schedule.revive` costs nothing), and
+            so is matching pursuit where ``small`` does not take it.
 
     Raises:
         GeowallError: if ``folder`` holds the checkpoints of another sweep.
