@@ -101,7 +101,7 @@ def fig_norms(norms: pd.DataFrame, positions: pd.DataFrame) -> alt.TopLevelMixin
     base = alt.Chart(table).encode(x=x, color=colour)
     tooltip = ["layer:Q", "kind:N"]
     tooltip += [alt.Tooltip(f"{c}:Q", format=".3~g") for c in ("q05", "median", "q95", "largest", "bos")]
-    band = base.mark_area(opacity=0.18).encode(y=alt.Y("q05:Q", scale=log), y2="q95:Q")
+    band = base.mark_area(opacity=0.3).encode(y=alt.Y("q05:Q", scale=log), y2="q95:Q")
     line = base.mark_line(strokeWidth=2).encode(y=y)
     dots = base.mark_circle(size=30, opacity=1).encode(y=y, tooltip=tooltip)
     bos = base.mark_line(strokeDash=[4, 3], strokeWidth=1.6).encode(y="bos:Q")
@@ -192,7 +192,7 @@ def fig_anisotropy(effect: pd.DataFrame, positions: pd.DataFrame) -> alt.TopLeve
     x = _layer(table)
     y = alt.Y("value:Q", title="mean cosine between two tokens").scale(zero=True)
     base = alt.Chart(table).encode(x=x)
-    band = base.mark_area(opacity=0.2, color=theme.BLUE).encode(y="low:Q", y2="high:Q")
+    band = base.mark_area(opacity=0.3, color=theme.BLUE).encode(y="low:Q", y2="high:Q")
     tooltip = ["layer:Q", *(alt.Tooltip(f"{c}:Q", format=".4f") for c in ("value", "low", "high"))]
     line = base.mark_line(strokeWidth=2, color=theme.BLUE).encode(y=y)
     dots = base.mark_circle(size=36, opacity=1, color=theme.BLUE).encode(y=y, tooltip=tooltip)
@@ -201,13 +201,13 @@ def fig_anisotropy(effect: pd.DataFrame, positions: pd.DataFrame) -> alt.TopLeve
     span = cells["position"].astype(str) + "–" + cells["position_end"].astype(str)
     cells["place"] = span.where(cells["position"] < cells["position_end"], cells["position"].astype(str))
     order = list(dict.fromkeys(cells.sort_values("position")["place"]))
-    colour = alt.Color("cosine:Q", scale=alt.Scale(scheme="viridis"), title="cosine")
-    colour = colour.legend(orient="right", gradientLength=200, format=".1f", tickCount=4)
+    colour = alt.Color("cosine:Q", scale=alt.Scale(scheme="viridis"), title="cosine").bin(maxbins=9)
+    colour = colour.legend(orient="right", gradientLength=200, format=".2~f")
     heat = (
         alt.Chart(cells)
         .mark_rect()
         .encode(
-            x=alt.X("layer:O", title="layer").axis(labelAngle=0, labelOverlap=True),
+            x=alt.X("layer:O", title="layer").axis(labelAngle=0, values=_ticks(cells["layer"].max())),
             y=alt.Y("place:N", sort=order[::-1], title="position").axis(domain=False, ticks=False),
             color=colour,
             tooltip=["layer:O", "place:N", alt.Tooltip("cosine:Q", format=".3f"), "n_tokens:Q"],
@@ -225,6 +225,10 @@ def fig_anisotropy(effect: pd.DataFrame, positions: pd.DataFrame) -> alt.TopLeve
         f"after BOS, up to {early:.2f}: tokens with little context resemble each other."
     )
     return theme.finish(chart, "anisotropy", caption=caption, alt=f"A line and a heat map. {caption}")
+
+
+def _ticks(last: int) -> list[int]:
+    return list(range(0, last + 1, 1 + last // 8))
 
 
 def fig_massive(massive: pd.DataFrame) -> alt.TopLevelMixin:
@@ -323,7 +327,7 @@ def _bos_panel(effect: pd.DataFrame, name: str, first: bool) -> alt.LayerChart:
     y = alt.Y("value:Q", title=None, scale=flat).axis(tickCount=4)
     colours = {"text": theme.BLUE, "all": theme.ORANGE}
     colour, base = _colour("tokens", colours), alt.Chart(table).encode(x=x)
-    band = base.mark_area(opacity=0.16).encode(
+    band = base.mark_area(opacity=0.3).encode(
         y=alt.Y("low:Q", title=None, scale=flat), y2="high:Q", color=colour
     )
     tooltip = ["layer:Q", "tokens:N"]

@@ -6,7 +6,11 @@ A notebook needs one name of this package, ``start``; everything else serves the
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
+
+# Said by tqdm, which model libraries import, where there are no widgets: a stray line in a page.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 if TYPE_CHECKING:
     from geowall.runs.session import Run
