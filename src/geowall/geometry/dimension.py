@@ -72,6 +72,28 @@ def windowed(
     raise GeowallError("no such window", f"{method!r} is not known", "use mle, mean or median")
 
 
+def influence(
+    ratio: Float[Tensor, " point"],
+    index: Int[Tensor, "point k"],
+    window: int,
+    local: Float[Tensor, " point"],
+    weight: Float[Tensor, " point"],
+) -> Float[Tensor, " point"]:
+    """What each point's ratio adds to ``sum(weight * local)`` through all the windows it lies in.
+
+    A ratio enters a hundred windows, so that a mean of windowed estimates is far less certain than their
+    spread suggests. To first order, estimate i moves by ``-local_i^2 / |W| (ratio_j - 1 / local_i)`` for each
+    j in its window; these add up to nothing within a window, so that a mean stays what it was.
+    """
+    near = torch.cat([torch.arange(len(index))[:, None], index[:, :window]], 1)
+    values = ratio[near]
+    sound = ~values.isnan() & (values > 0)
+    moved = -(weight * local.square() / sound.sum(1))[:, None] * (values - 1.0 / local[:, None])
+    return torch.zeros(len(ratio), dtype=torch.float64).index_add(
+        0, near.flatten(), moved.where(sound, torch.zeros(())).flatten().double()
+    )
+
+
 def heterogeneity(
     local: Float[Tensor, " point"], index: Int[Tensor, "point k"], window: int = 50
 ) -> Float[Tensor, " point"]:

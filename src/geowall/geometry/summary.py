@@ -65,9 +65,10 @@ def summarise(
     Beside the paper's four: ``two_nn``, ``mle_20``, ``gride_1`` to ``gride_64`` (scale-dependent dimension),
     ``tangent_dim``, ``participation``, ``local_participation``, ``tail_exponent``.
 
-    Intervals resample documents, with the graph and the tangent dimension held fixed; they know nothing of
-    the bias of an estimator, which :mod:`geowall.geometry.calibration` measures. Where there is no value a
-    point (participation, tail) they are empty.
+    Intervals resample documents, with the graph and the tangent dimension held fixed; a ratio of distances
+    counts in all the windows it lies in (:func:`dimension.influence`). They know nothing of the bias of an
+    estimator, which :mod:`geowall.geometry.calibration` measures. Where there is no value a point
+    (participation, tail) they are empty.
 
     Raises:
         GeowallError: bad points (see :func:`prepare`), or too few for the recipe.
@@ -111,8 +112,16 @@ def pointwise(
     nu = dimension.heterogeneity(local, graph.index, recipe.window_nu)
     sound = ~log_ratio.isnan() & (log_ratio > 0)
     inverse = 1.0 / dimension.mle(graph.distance, 20)
+    if recipe.window_method == "mle":  # see dimension.influence
+        near = graph.index[:, : recipe.window_nu]
+        pull = (local[near] - local[near].mean(1, keepdim=True)) / ((near.shape[1] - 1) * nu[:, None])
+        weight = torch.zeros_like(ones).index_add(0, near.flatten(), pull.flatten().double())
+        nu = nu + dimension.influence(log_ratio, graph.index, recipe.window, local, weight)
+        certain = local + dimension.influence(log_ratio, graph.index, recipe.window, local, ones)
+    else:
+        certain = local
     pairs: dict[str, Pair] = {
-        "d_int": (local, ones, every, recipe.window),
+        "d_int": (certain, ones, every, recipe.window),
         "nu": (nu, ones, every, recipe.window_nu),
         "two_nn": (ones[sound], log_ratio[sound], every[sound], 2),
         "mle_20": (ones, inverse, every, 20),

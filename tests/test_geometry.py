@@ -1,0 +1,231 @@
+"""The instruments of a layer: known shapes, flat nulls, bad input, the metric of predictions."""
+
+from __future__ import annotations
+
+import doctest
+
+import numpy as np
+import pytest
+import torch
+
+from geowall.figures import geometry as layer_figures
+from geowall.figures import geometry_instruments
+from geowall.geometry import (
+    calibration,
+    cloud,
+    curvature,
+    dimension,
+    pullback,
+    shapes,
+    spectrum,
+    summary,
+    surrogates,
+)  # fmt: skip
+from geowall.kernels.neighbours import neighbours
+from geowall.language import layer_geometry
+from geowall.language.pullback import tail
+from geowall.paths import GeowallError
+
+MODULES = [calibration, cloud, curvature, dimension, pullback, shapes, spectrum, summary, surrogates]
+MODULES += [layer_figures, geometry_instruments]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
+def test_the_worked_examples(module):
+    assert doctest.testmod(module).failed == 0
+
+
+@pytest.fixture(scope="module")
+def known():
+    reference = calibration.dimensions(calibration.REFERENCES, [1, 2, 3, 5, 8, 12, 20, 30], 700, 2, seed=50)
+    return calibration.dimensions(["sphere", "circles", "ball"], [2, 5, 10, 20], 700, 3), reference
+
+
+def test_low_dimensions_are_read_right(known):
+    low = known[0][(known[0]["truth"] <= 5) & (known[0]["estimator"] == "d_int")]
+    assert ((low["value"] / low["truth"] - 1).abs() < 0.12).all()
+
+
+def test_corrected_dimensions_hold_the_truth_within_their_interval(known):
+    fixed = calibration.corrections(*known)
+    inside = (fixed["low"] <= fixed["truth"]) & (fixed["truth"] <= fixed["high"])
+    assert inside.mean() >= 0.9 and len(fixed) == 12
+
+
+def test_estimates_do_not_depend_on_rotation_shift_or_unit():
+    x = shapes.Circles(3).sample(500, seed=0)
+    turn = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(1)))[0]
+    plain, moved = (
+        summary.summarise(y, recipe={"n_local": 60}, n_bootstrap=0).set_index("estimator")["value"]
+        for y in (x, 7.0 * (x @ turn) + 100.0)
+    )
+    same = ["two_nn", "mle_20", "gride_8", "d_int", "participation"]
+    # trimming by norm sees the shift; without it nothing does
+    a, b = (
+        summary.summarise(y, recipe={"n_local": 60, "trim": 0.0}, n_bootstrap=0).set_index("estimator")[
+            "value"
+        ]
+        for y in (x, 7.0 * (x @ turn) + 100.0)
+    )
+    assert np.allclose(a[same], b[same], rtol=1e-3) and np.allclose(a["kappa_ms"], b["kappa_ms"], atol=2e-3)
+    assert not np.allclose(plain["d_int"], moved["d_int"], rtol=1e-4)
+
+
+def test_gride_at_the_first_neighbour_is_two_nn():
+    graph = neighbours(shapes.Linear(4).sample(400, seed=0), 10)
+    log_ratio = dimension.log_ratio(graph.distance)
+    assert dimension.gride(graph.distance, 1) == pytest.approx(dimension.two_nn(log_ratio), rel=1e-6)
+
+
+@pytest.mark.parametrize("radius", [0.5, 2.0])
+def test_fits_find_the_curvature_of_a_sphere(radius):
+    x = shapes.embedded(shapes.make("sphere", 2, radius), 2500, 6, 0.0, seed=0)
+    index, some = neighbours(x, 160).index, torch.arange(0, 2500, 25)
+    form = curvature.second_form(x, index, 2, 40, some)
+    assert float(form.mean_square.mean().sqrt()) == pytest.approx(1 / radius, rel=0.06)
+    assert float(form.square.mean().sqrt()) == pytest.approx(1 / radius, rel=0.06)
+    scales = curvature.multiscale(x, index, 2, (20, 40, 80, 160), some)
+    assert scales.curvature == pytest.approx(1 / radius, rel=0.1)
+
+
+def test_scales_part_noise_from_curvature():
+    flat = shapes.embedded(shapes.Linear(3, "ball"), 2500, 9, 0.03, seed=0)
+    some = torch.arange(0, 2500, 25)
+    found = curvature.multiscale(flat, neighbours(flat, 400).index, 3, (50, 100, 200, 400), some)
+    assert found.noise == pytest.approx(0.03, rel=0.15) and found.curvature < 0.25
+
+
+def test_a_bowl_has_the_second_fundamental_form_it_was_given():
+    bowl = shapes.Bowl(3, bend=0.5)
+    assert float(bowl.form().square().sum() / 3) == pytest.approx(0.25)
+    origin = float(bowl.curvature(torch.zeros(1, 6))[0])
+    assert origin == pytest.approx(float(bowl.form().diagonal(dim1=1, dim2=2).sum(1).norm() / 3), rel=1e-5)
+    x = bowl.sample(3000, seed=0)
+    truth = float(bowl.curvature(x).square().mean().sqrt())
+    form = curvature.second_form(x, neighbours(x, 60).index, 3, 60, torch.arange(0, 3000, 20))
+    assert float(form.mean_square.mean().sqrt()) == pytest.approx(truth, rel=0.1)
+
+
+def test_a_flat_cloud_and_its_surrogate_agree():
+    x = shapes.embedded(shapes.Linear(24, decay=1.0), 700, 24, 0.0, seed=3)
+    recipe, rows = summary.Recipe(trim=0.0, n_local=200), []
+    for y in (x, surrogates.surrogate("gaussian", x, 5)):
+        rows.append(summary.measure(cloud.prepare(y, trim=0.0), recipe, 100).set_index("estimator"))
+    for name in ("kappa_ms", "kappa_tv", "d_int"):
+        ours, theirs = rows[0].loc[name], rows[1].loc[name]
+        apart = abs(ours["value"] - theirs["value"])
+        assert apart <= 1.5 * ((ours["high"] - ours["low"]) + (theirs["high"] - theirs["low"])) / 2, name
+
+
+def test_surrogates_keep_what_they_promise():
+    x = torch.randn(600, 6, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 7)
+    x[:300] += 30.0
+    kept = surrogates.surrogate("clusters", x, 0, n_clusters=2)
+    assert float((kept[:300].mean(0) - x[:300].mean(0)).abs().max()) < 2.0
+    flat = surrogates.surrogate("flat", x, 0, d_flat=2)
+    assert spectrum.components(spectrum.eigenvalues(flat), 0.9999) == 2
+    wide = surrogates.surrogate("gaussian", x[:5], 0)  # more dimensions than points
+    assert wide.shape == (5, 6) and bool(wide.isfinite().all())
+    with pytest.raises(GeowallError):
+        surrogates.surrogate("bent", x, 0)
+
+
+def test_intervals_come_from_documents():
+    top, alone = torch.randn(400, generator=torch.Generator().manual_seed(0)), torch.arange(400)
+    together = torch.arange(400) // 40
+    top = top + torch.repeat_interleave(torch.randn(10, generator=torch.Generator().manual_seed(1)), 40)
+    ones = torch.ones(400)
+    one, other = summary.ratio(top, ones, alone, 300, 0), summary.ratio(top, ones, together, 300, 0)
+    assert other[2] - other[1] > 2 * (one[2] - one[1]) and one[0] == other[0]
+    assert np.isnan(summary.ratio(top, ones, torch.zeros(400), 300, 0)[1])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda x: x.index_fill(0, torch.tensor([3]), torch.nan),
+        lambda x: x[:150],
+        lambda x: torch.ones_like(x),
+        lambda x: x[0],
+        lambda x: x[:1].expand(400, -1),
+    ],
+    ids=["nan", "few", "constant", "vector", "one point"],
+)
+def test_bad_clouds_are_refused_in_three_lines(spoil):
+    x = torch.randn(400, 5, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(GeowallError) as error:
+        summary.summarise(spoil(x), n_bootstrap=0)
+    assert len(str(error.value).splitlines()) == 3
+
+
+def test_duplicates_and_constant_columns_are_counted_and_more_dimensions_than_points_are_fine():
+    x = torch.randn(300, 400, generator=torch.Generator().manual_seed(0))
+    x[7], x[:, 3] = x[9], 1.0
+    prepared = cloud.prepare(x, trim=0.0)
+    assert (prepared.n_duplicates, prepared.n_constant, prepared.points.shape) == (1, 1, (299, 399))
+    found = summary.summarise(x, recipe={"n_local": 20}, n_bootstrap=0)
+    assert bool(found["value"].notna().all())
+
+
+def test_the_pullback_metric_is_exact_where_it_is_known():
+    torch.manual_seed(0)
+    W, h = torch.randn(4, 9, dtype=torch.float64), torch.randn(4, dtype=torch.float64)
+
+    def predictions(at):
+        return (at @ W).log_softmax(-1)
+
+    p = predictions(h).exp()
+    expected = W @ (torch.diag(p) - p[:, None] * p[None, :]) @ W.T
+    G = pullback.metric(predictions, h, batch=3)
+    assert torch.allclose(G, expected, atol=1e-12)
+    step = 1e-4 * torch.randn(4, dtype=torch.float64)
+    nats = (p * (predictions(h) - predictions(h + step))).sum()
+    assert float(0.5 * step @ G @ step) == pytest.approx(float(nats), rel=1e-2)
+    assert float(pullback.distances(G, h, (h + step)[None])[0] ** 2) == pytest.approx(
+        2 * float(nats), rel=1e-2
+    )
+
+
+def test_geodesics_of_two_outcomes_bend_with_the_sphere_of_predictions_alone():
+    h = torch.tensor([0.3], dtype=torch.float64)
+    W = torch.tensor([[1.0, -1.0]], dtype=torch.float64)
+    bend = pullback.geodesic_curvature(
+        lambda at: (at @ W).log_softmax(-1), h, torch.ones(1, 1, dtype=torch.float64)
+    )
+    assert float(bend[0]) == pytest.approx(0.5, rel=1e-6)  # a great circle of a sphere of radius two
+
+
+def test_a_tail_is_the_model_and_its_derivatives_are_those_of_differences():
+    from geowall.language import lab
+    from geowall.language.activations import Site, collect
+
+    small = lab.make(
+        lab.Spec(layers=3, d_model=16, context=16, window=8, heads=2, groups=1, d_head=8, d_mlp=32)
+    )
+    ids = torch.randint(3, 100, (1, 9), generator=torch.Generator().manual_seed(0))
+    ids[0, 0] = 2
+    h = torch.from_numpy(collect(small, ids, [Site("res", 1)])[Site("res", 1)][0, -1])
+    rest = tail(small, ids[0], 1)
+    assert torch.allclose(rest(h[None])[0], small(ids).logits[0, -1].log_softmax(-1), atol=1e-5)
+    _, moved = pullback.scores(rest, h)
+    step = torch.zeros_like(h)
+    step[4] = 1e-2
+    difference = (rest((h + step)[None])[0] - rest((h - step)[None])[0]) / 2e-2
+    assert torch.allclose(moved[4], difference, atol=1e-3)
+
+
+def test_excess_and_correlations_read_the_table():
+    rng, rows = np.random.default_rng(0), []
+    for layer in range(6):
+        for estimator in summary.FOUR:
+            value = rng.uniform(1, 2)
+            rows.append(["lab", "m", layer, "res", estimator, value, value - 0.1, value + 0.1, "gaussian"])
+            rows[-1] += [value - 0.5, value - 0.6, value - 0.4, 100, 20]
+    import pandas as pd
+
+    table = pd.DataFrame(rows, columns=layer_geometry.COLUMNS)
+    left = layer_geometry.excess(table)
+    assert np.allclose(left["excess"], 0.5) and np.allclose(left["high"] - left["excess"], 0.1 * 2**0.5)
+    wide = table.pivot(index=["model", "layer"], columns="estimator", values="value").reset_index()
+    found = layer_geometry.correlations(table, wide).set_index(["source", "first", "second"])["correlation"]
+    assert found["lab", "nu", "d_int"] == pytest.approx(found["published Gemma 2", "nu", "d_int"])
