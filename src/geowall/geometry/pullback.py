@@ -31,7 +31,7 @@ def scores(tail: Tail, h: Float[Tensor, " d"], batch: int = 64) -> tuple[Tensor,
     d = len(h)
     parts = []
     for i in range(0, d, batch):
-        along = torch.eye(d, dtype=h.dtype)[i : i + batch]
+        along = torch.eye(d, dtype=h.dtype, device=h.device)[i : i + batch]
         log, moved = jvp(tail, (h.expand(len(along), -1).contiguous(),), (along,))
         parts.append(moved)
     return log[0], torch.cat(parts)

@@ -62,25 +62,32 @@ def pullback(
     cloud = packed_tokens(model, -(-n_cloud // 255), seed + 1).ids
     network, sites = loaded(model), [Site("res", layer) for layer in layers]
     own = collect(network, ids, sites)
+    ids = ids.to(network.get_input_embeddings().weight.device)
     store = activations_of(model, cloud, sites, sample=n_cloud, seed=seed)
     rows = []
     for site in sites:
         others = torch.from_numpy(store.read(site))
         found = [
-            _at_point(tail(network, ids[i], site.layer), torch.from_numpy(own[site][i, -1]), others, seed + i)
+            _at_point(
+                tail(network, ids[i], site.layer), torch.from_numpy(own[site][i, -1]), others, ids.device
+            )
             for i in range(len(ids))
         ]
         rows += _rows(model, site.layer, pd.DataFrame(found), seed)
     return pd.DataFrame(rows, columns=["model", "layer", "quantity", "value", "low", "high", "n_points"])
 
 
-def _at_point(tail: geometry.Tail, h: Tensor, others: Tensor, seed: int) -> dict[str, float]:
-    G = geometry.metric(tail, h, batch=32)
-    lengths, plain = geometry.distances(G, h, others), (others - h).double().norm(dim=1)
-    near, close = lengths.argsort()[:20], plain.argsort()[:20]
+def _at_point(tail: geometry.Tail, h: Tensor, others: Tensor, device: torch.device) -> dict[str, float]:
+    here = h.to(device)
+    G = geometry.metric(tail, here, batch=32)
+    plain = (others - h).double().norm(dim=1)
+    close = plain.argsort()[:20]
     steps = others[close[:4]] - h
-    bent = geometry.geodesic_curvature(tail, h, steps, G)
-    size = ((steps.double() @ G) * steps).sum(1).sqrt()
+    bent = geometry.geodesic_curvature(tail, here, steps.to(device), G).cpu()
+    G = G.cpu()
+    lengths = geometry.distances(G, h, others)
+    near = lengths.argsort()[:20]
+    size = lengths[close[:4]]
     summary = geometry.spectrum(G)
     ratios = {
         name: float((d[order[1]] / d[order[0]]).log())
