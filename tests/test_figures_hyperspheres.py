@@ -102,6 +102,8 @@ def test_captions_carry_the_computed_numbers(charts, tables):
     assert f"TopK {deep.iloc[0]:.2f} to {deep.iloc[-1]:.2f}" in charts["fig-thickness"].usermeta["caption"]
     assert "TopK 30° to 90°" in charts["fig-fields"].usermeta["caption"]
     assert "sphere: 15 latents (predicted 20)" in charts["fig-mixture"].usermeta["caption"]
+    rows = json.dumps(charts["fig-sphere-exponents"].to_dict()["datasets"])
+    assert "d = 6, JumpReLU" in rows and "SpaDE" not in rows
     close = charts["fig-neighbours"].usermeta["caption"]
     assert "TopK, shell: 40% co-firing, 3.1% lost" in close and "Planted copies lose less than 0.01%" in close
     assert "on the shell, ReLU 0.550" in charts["fig-matched-l0"].usermeta["caption"]

@@ -151,7 +151,8 @@ def _curves_words(table: pd.DataFrame, rules: Sequence[str], thickness: float) -
 
 def fig_sphere_exponents(exponents: pd.DataFrame, thickness: float) -> alt.TopLevelMixin:
     """Exponents of L(n), and of L(n) less the tiling's level, on spheres and shells."""
-    table = labelled(exponents[exponents["penalty"].str.startswith("l1")])
+    halfspaces = exponents["architecture"].isin(["relu", "jumprelu"])
+    table = labelled(exponents[halfspaces & exponents["penalty"].str.startswith("l1")])
     table = table[table["thickness"].isin([0.0, thickness])]
     table = table.assign(
         row="d = " + table["d"].astype(str) + ", " + table["autoencoder"].str.replace(", L1", "")
