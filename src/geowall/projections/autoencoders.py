@@ -1,10 +1,10 @@
 """The autoencoders that chapter 03 compares, by architecture and strength, trained or fitted by one call.
 
 JumpReLU comes twice: with the bandwidth of Hindupur et al. 2025, and a hundred times wider, since a threshold
-that is trained through a narrow window takes long to move. ``strength`` is k for TopK and matching pursuit, the penalty's weight for the others in the paper's units
-(tokens of mean squared norm d_model), the number of centres for k-means, and the radius over the distance of
-neighbouring centres for radial basis functions. Tokens here have a mean squared norm of 1; hence the powers
-of d_model:
+trained through a narrow window takes long to move. ``strength`` is k for TopK and matching pursuit, the
+penalty's weight for the others in the paper's units (tokens of mean squared norm d_model), the number of
+centres for k-means, and the radius over the distance of neighbouring centres for radial basis functions.
+Tokens here have a mean squared norm of 1; hence the powers of d_model:
 
 >>> rule("relu", 0.1, d_model=4).l1, rule("jumprelu", 0.1, d_model=4).l0, rule("spade", 0.1, d_model=4).l1
 (0.05, 0.025, 0.1)
@@ -76,7 +76,7 @@ def rule(architecture: str, strength: float, d_model: int) -> Rule:
 
 
 def first(member: Member) -> Tensor:
-    """Where training starts: as the engine has it, but JumpReLU as the paper does, with thresholds near zero."""
+    """Where training starts: as the engine has it; JumpReLU as the paper does, with thresholds near zero."""
     n, d, given = member.n_latents, member.manifold.d_model, member.rule
     seed = derive(member.seed, "start", n)
     if given.architecture != "jumprelu":
@@ -95,9 +95,9 @@ def fits(
 ) -> list[Fit]:
     """Train, or remember: an autoencoder for each architecture, strength and seed.
 
-    ``training`` holds ``steps``, ``batch``, ``lr`` (each a number, or one for every architecture with that of
-    the ``rest``), ``threads`` and ``checkpoints`` (a folder of the book where a run that is killed goes on;
-    empty: none).
+    ``training`` holds ``steps``, ``batch``, ``lr`` and ``revive`` (whether dead latents start again, true
+    unless said; each a value, or one for every architecture with that of the ``rest``), ``threads`` and
+    ``checkpoints`` (a folder of the book where a run that is killed goes on; empty: none).
     """
     made = []
     for architecture, values in strengths.items():
@@ -122,7 +122,7 @@ def _trained(
         steps=int(given.get("steps", 1000)),
         batch=int(given.get("batch", 512)),
         lr=float(given.get("lr", 0.01)),
-        revive=architecture == "topk",  # stands for the paper's auxiliary loss, to the same end
+        revive=bool(given.get("revive", True)),
         dead_after=100,
     )
     folder = None

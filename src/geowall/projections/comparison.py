@@ -1,14 +1,14 @@
 """The comparison that a best-latent F1 leaves out: equal sparsity and error, other geometries, other goals.
 
 Two autoencoders are matched when their L0 and their error agree within a factor; the difference of their F1
-is then one of architecture. Errors below ``PERFECT`` count as equal: nobody reads a concept off the fifth
-decimal.
+is then one of architecture. Where no pair agrees in both, the nearest in L0 stands in and its error is told.
+Errors below ``PERFECT`` count as equal: nobody reads a concept off the fourth decimal.
 
 >>> row = {"strength": 1.0, "seed": 0, "concept": "a", "l0": 10.0, "nmse": 0.1} | dict.fromkeys(SCORES, 0.9)
 >>> other = row | {"architecture": "relu", "l0": 11.0, "f1_heldout": 0.5}
->>> table = pd.DataFrame([row | {"architecture": "spade"}, other])
->>> matched(table)[["architecture", "matched", "f1_heldout_gap"]].iloc[0].tolist()
-['relu', True, 0.4]
+>>> pair = matched(pd.DataFrame([row | {"architecture": "spade"}, other]), "plane").iloc[0]
+>>> str(pair["architecture"]), str(pair["matched_on"]), round(float(pair["f1_heldout_gap"]), 3)
+('relu', 'l0 and error', 0.4)
 """
 
 from __future__ import annotations
@@ -34,20 +34,21 @@ PERFECT = 1e-3
 SCORES = ["f1_top5", "f1_heldout", "f1_union"]
 
 
-def matched(table: pd.DataFrame, reference: str = "spade") -> pd.DataFrame:
+def matched(table: pd.DataFrame, setting: str, reference: str = "spade") -> pd.DataFrame:
     """For each seed and architecture the pair with the reference that agrees best in L0 and in error.
 
-    Columns: architecture, seed, strength, reference_strength, l0_ratio, nmse_ratio (of the architecture over
-    the reference), matched (both within their factors), and for each score its gap, the reference's mean over
-    concepts less the architecture's.
+    Columns: setting, architecture, seed, strength, reference_strength, l0_ratio, nmse_ratio (of the
+    architecture over the reference), matched_on (``l0 and error``, ``l0``, or ``nothing`` within its factor),
+    and for each score its gap: the reference's mean over concepts less the architecture's.
     """
     keys = ["architecture", "strength", "seed"]
-    means = table.groupby(keys, sort=False)[["l0", "nmse", *SCORES]].mean().reset_index()
+    given = table.rename(columns={"f1": "f1_top5"})
+    means = given.groupby(keys, sort=False)[["l0", "nmse", *SCORES]].mean().reset_index()
     rows = []
     for seed, part in means.groupby("seed", sort=False):
         home = part[part["architecture"] == reference]
         for name, other in part[part["architecture"] != reference].groupby("architecture", sort=False):
-            rows.append({"architecture": name, "seed": seed} | _nearest(other, home))
+            rows.append({"setting": setting, "architecture": name, "seed": seed} | _nearest(other, home))
     return pd.DataFrame(rows)
 
 
@@ -55,29 +56,34 @@ def _nearest(other: pd.DataFrame, home: pd.DataFrame) -> dict[str, object]:
     pairs = other.merge(home, how="cross", suffixes=("", "_home"))
     l0 = pairs["l0"].clip(lower=0.01) / pairs["l0_home"]
     nmse = pairs["nmse"].clip(lower=PERFECT) / pairs["nmse_home"].clip(lower=PERFECT)
-    off = np.maximum(np.log(l0).abs() / np.log(L0_FACTOR), np.log(nmse).abs() / np.log(NMSE_FACTOR))
-    best = off.idxmin()
+    by_l0 = np.log(l0).abs() / np.log(L0_FACTOR)
+    by_both = np.maximum(by_l0, np.log(nmse).abs() / np.log(NMSE_FACTOR))
+    on = "l0 and error" if by_both.min() <= 1.0 else "l0" if by_l0.min() <= 1.0 else "nothing"
+    best = (by_both if on == "l0 and error" else by_l0).idxmin()
     row = {"strength": pairs["strength"][best], "reference_strength": pairs["strength_home"][best]}
-    row |= {"l0_ratio": l0[best], "nmse_ratio": nmse[best], "matched": bool(off[best] <= 1.0)}
+    row |= {"l0_ratio": l0[best], "nmse_ratio": nmse[best], "matched_on": on}
     return row | {f"{name}_gap": pairs[f"{name}_home"][best] - pairs[name][best] for name in SCORES}
 
 
 def gaps(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Mean gap over the seeds with a match, with its 95 % interval.
+    """Mean gap over seeds, with its 95 % interval, of the closest kind of match that an architecture has.
 
-    Columns: architecture, score, gap, low, high, n_matched (seeds), l0_ratio, nmse_ratio (geometric means
-    over all seeds, matched or not).
+    Columns: setting, architecture, score, gap, low, high, matched_on, n_matched (seeds), l0_ratio, nmse_ratio
+    (geometric means). Architectures that match on nothing have no row.
     """
     rows = []
-    for name, part in pairs.groupby("architecture", sort=False):
-        ratios = [float(np.exp(np.log(part[column]).mean())) for column in ("l0_ratio", "nmse_ratio")]
-        here = part[part["matched"]]
+    for (setting, name), part in pairs.groupby(["setting", "architecture"], sort=False):
+        found = [on for on in ("l0 and error", "l0") if (part["matched_on"] == on).any()]
+        if not found:
+            continue
+        here = part[part["matched_on"] == found[0]]
+        ratios = [float(np.exp(np.log(here[column]).mean())) for column in ("l0_ratio", "nmse_ratio")]
         for score in SCORES:
             values = here[f"{score}_gap"].to_numpy()
-            mean = float(values.mean()) if len(values) else float("nan")
-            rows.append((name, score, mean, *interval(values), len(here), *ratios))
-    columns = ["architecture", "score", "gap", "low", "high", "n_matched", "l0_ratio", "nmse_ratio"]
-    return pd.DataFrame(rows, columns=columns)
+            ends = interval(values)
+            rows.append((setting, name, score, values.mean(), *ends, found[0], len(here), *ratios))
+    columns = ["setting", "architecture", "score", "gap", "low", "high", "matched_on", "n_matched"]
+    return pd.DataFrame(rows, columns=[*columns, "l0_ratio", "nmse_ratio"])
 
 
 def shifts(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from geowall.projections import concepts
@@ -55,12 +56,19 @@ def heterogeneity(
 
 
 def nested_likeness(
-    at: Mapping[str, float], seed: int, n_latents: int, scene: Mapping[str, object], **training: object
+    strengths: Mapping[str, Sequence[float]],
+    at: Mapping[str, float],
+    seeds: Sequence[int],
+    n_latents: int,
+    scene: Mapping[str, object],
+    **training: object,
 ) -> pd.DataFrame:
     """Similarity of codes of tokens sorted by concept; ``at`` gives each architecture its strength."""
     world = nested(scene)
-    made = fits(world, n_latents, {name: [value] for name, value in at.items()}, [seed], training)
-    return likeness(made, world)
+    made = fits(world, n_latents, {name: strengths[name] for name in at}, seeds, training)
+    return likeness(
+        [fit for fit in made if fit.seed == seeds[0] and at[fit.architecture] == fit.strength], world
+    )
 
 
 def first_k(table: pd.DataFrame) -> pd.DataFrame:
@@ -95,8 +103,6 @@ def dimension_slope(table: pd.DataFrame) -> pd.DataFrame:
     A row for each architecture and strength: columns architecture, strength, slope (of log L0 on log
     dimension, mean of seeds), low, high, nmse (mean over concepts).
     """
-    import numpy as np
-
     rows = []
     for (architecture, strength), part in table.groupby(["architecture", "strength"], sort=False):
         slopes = [

@@ -127,7 +127,7 @@ def fields(
     best: pd.DataFrame,
     seeds: Sequence[int],
     n_latents: int = 128,
-    n_points: int = 21,
+    n_points: int = 19,
     **training: object,
 ) -> pd.DataFrame:
     """Where the best latent for an outer and for an inner cluster fires, on a grid of the plane.
