@@ -63,9 +63,7 @@ def _sample(written: str, part: str) -> Sample:
     context, model = int(given.get("context", 256)), given["model"]
     limit = math.ceil(given["n_tokens"] / (context - 1))
     packed = language_tokens.pack(text, hub.tokenizer(model), context, limit, given["seed"])
-    config = hub.config(model)
-    layers = range(getattr(config, "text_config", config).num_hidden_layers)
-    sites = [Site(kind, layer) for kind in given.get("kinds", ["res"]) for layer in layers]
+    sites = [Site(kind, layer) for kind in given.get("kinds", ["res"]) for layer in range(_blocks(model))]
     store = cache.activations_of(model, packed.ids, sites, documents=packed.document)
     beside = Path(f"{store.place}-labels.parquet")
     if not beside.exists():
@@ -93,20 +91,25 @@ def chosen(tokens: Setting, grid: Setting) -> list[Checkpoint]:
     """The checkpoints of a setting: trained now (``source`` is ``grid``), or of the hub, or of a folder.
 
     ``grid`` holds ``source``, and for a grid ``widths``, ``penalties`` (JumpReLU's), ``steps``, ``sequences``
-    and ``seed`` (:func:`geowall.language.saes.grid`). ``layers``, and for the hub or a folder ``widths`` and
-    ``most_l0``, choose among them where they are given.
+    and ``seed`` (:func:`geowall.language.saes.grid`). ``layers``, and for the hub or a folder ``widths``,
+    choose among them where they are given.
     """
     layers, source, model = grid.get("layers") or None, str(grid["source"]), str(tokens["model"])
     if source == "grid":
         return inventory.checkpoints(str(_trained(json.dumps([tokens, grid], sort_keys=True))), model, layers)
     found = inventory.checkpoints(source, model, layers)
-    widths, most = grid.get("widths") or None, grid.get("most_l0") or math.inf
-    found = [c for c in found if (not widths or c.d_sae in widths) and c.nominal_l0 <= most]
+    widths, blocks = grid.get("widths") or None, _blocks(model)
+    found = [c for c in found if (not widths or c.d_sae in widths) and c.layer < blocks]
     if not found:
         raise GeowallError(
             "no checkpoint was chosen", f"{source} has none of {widths}", "choose other widths"
         )
     return found
+
+
+def _blocks(model: str) -> int:
+    config = hub.config(model)
+    return getattr(config, "text_config", config).num_hidden_layers
 
 
 @functools.lru_cache(maxsize=4)
@@ -125,19 +128,23 @@ def _trained(written: str) -> Path:
     )
 
 
-def taken(tokens: Setting, grid: Setting, workers: int = 0, scheduler: str = "") -> dict[str, pd.DataFrame]:
-    """The census of a setting; what is durable is not measured again."""
+def taken(tokens: Setting, grid: Setting, cluster: str = "") -> dict[str, pd.DataFrame]:
+    """The census of a setting; what is durable is not measured again.
+
+    ``cluster`` says who measures: empty, this process; a number, as many processes; or the address of a dask
+    scheduler.
+    """
     given = [json.dumps(part, sort_keys=True) for part in (tokens, grid)]
-    return _taken(*given, workers, scheduler)
+    return _taken(*given, cluster)
 
 
 @functools.lru_cache(maxsize=2)
-def _taken(tokens: str, grid: str, workers: int, scheduler: str) -> dict[str, pd.DataFrame]:
+def _taken(tokens: str, grid: str, cluster: str) -> dict[str, pd.DataFrame]:
     setting = json.loads(tokens), json.loads(grid)
     name = hashlib.sha256(f"{tokens} {grid}".encode()).hexdigest()[:12]
-    settings = Settings(keep_files=bool(setting[1].get("keep_files", True)))
     everything = chosen(*setting), sample(setting[0]), folder() / f"rows-{name}"
-    return measure(*everything, settings, workers, scheduler)
+    workers, scheduler = (int(cluster), "") if cluster.isdigit() else (0, cluster)
+    return measure(*everything, Settings(), workers, scheduler)
 
 
 def measure_folder(
@@ -159,12 +166,12 @@ def measure_folder(
     return _distinct(table)
 
 
-def checkpoints(tokens: Setting, grid: Setting, workers: int = 0, scheduler: str = "") -> pd.DataFrame:
+def checkpoints(tokens: Setting, grid: Setting, cluster: str = "") -> pd.DataFrame:
     """The table ``checkpoints``: a row a checkpoint, measured columns of :func:`geowall.census.rows.summary`.
 
     Checkpoints that are others under another name have ``same_as``; unreadable ones say so in ``status``.
     """
-    return _distinct(taken(tokens, grid, workers, scheduler)["checkpoints"])
+    return _distinct(taken(tokens, grid, cluster)["checkpoints"])
 
 
 def _distinct(table: pd.DataFrame) -> pd.DataFrame:
@@ -262,6 +269,9 @@ def discovery(
             for place, name in enumerate(OWN):
                 found.insert(place, name, getattr(checkpoint, name))
             parts.append(found)
+    if not parts:
+        why = f"layers {list(layers)} have one width, or no sparsity in common with the widest"
+        raise GeowallError("nothing was discovered", why, "give the ladder at least two widths")
     return pd.concat(parts, ignore_index=True)
 
 
@@ -299,9 +309,10 @@ def manifold_loss(
 
 
 def subspaces(tokens: Setting, layer: int) -> dict[str, manifolds.Manifold]:
-    """The manifolds of one layer by coordinate."""
+    """The manifolds of one layer by coordinate; those that the text's labels have."""
     x, known = _tokens(json.dumps(tokens, sort_keys=True), layer).x, sample(tokens).known
-    return {name: manifolds.subspace(x, known[name].to_numpy()) for name in COORDINATES}
+    there = [name for name in COORDINATES if name in known and known[name].nunique() > 1]
+    return {name: manifolds.subspace(x, known[name].to_numpy()) for name in there}
 
 
 def _in_dictionary(tokens: Setting, grid: Setting, layer: int) -> pd.DataFrame:
@@ -392,3 +403,15 @@ def manifold_exponents(losses: pd.DataFrame) -> pd.DataFrame:
             named = dict(zip(("layer", "manifold", "setting", "architecture"), own, strict=True))
             parts.append(named | {name: fit[name] for name in names})
     return pd.DataFrame(parts)
+
+
+def crowding(neighbours: pd.DataFrame, close: float) -> pd.DataFrame:
+    """What a table of :func:`neighbours` says of each width and kind of row.
+
+    Columns: d_sae, kind, cosine (mean, from the middles of the bins), close_share (at ``close`` or above).
+    """
+    table = neighbours.assign(part=(neighbours["cosine"] + 0.01) * neighbours["share"])
+    table["close_share"] = neighbours["share"].where(neighbours["cosine"] >= close - 0.01, 0.0)
+    counted = table.groupby(["d_sae", "nominal_l0", "kind"], as_index=False)[["part", "close_share"]].sum()
+    each = counted.groupby(["d_sae", "kind"], as_index=False)[["part", "close_share"]].mean()
+    return each.rename(columns={"part": "cosine"})
