@@ -147,7 +147,7 @@ def test_a_store_holds_what_the_model_computes_less_the_special_tokens(model, to
         )  # batches of 3, batch of 11
         x = made.read(site)
         assert np.allclose(made.norms(site), np.linalg.norm(x, axis=1), rtol=1e-6)
-        assert np.allclose(made.mean(site), x.mean(0, dtype=np.float64), atol=1e-12)
+        assert np.allclose(made.mean(site), x.mean(0, dtype=np.float64), atol=1e-6)
         assert np.array_equal(made.read(site, [5, 200, 0]), x[[5, 200, 0]])
     assert np.array_equal(made.index["token"], tokens.numpy()[plain])
     assert np.array_equal(made.index["document"], documents.numpy()[plain])

@@ -95,7 +95,7 @@ def extract(
         n_special: how many of them the tokens must hold, when the caller knows.
         sample: keep this many rows, drawn without replacement by ``seed``; None keeps all.
         seed: of the sample.
-        shard_rows: rows of a shard; by default as many as half a gigabyte holds, 8,192 at most.
+        shard_rows: rows of a shard; by default as many as 128 MB hold, 4,096 at most.
         name: what the manifest calls the model.
         remote: run on NDIF (True), or serialise as for NDIF and run here ("local").
         progress: told the rows done and the rows to do after each trace.

@@ -59,7 +59,7 @@ def forecast(
     config, download, basis = _known(model)
     whole = _hollow(config)
     widths = [width(whole, site) for site in sites(whole, kinds)]
-    tokens, shards = n_sequences * context, n_sequences * context / 8192
+    tokens, shards = n_sequences * context, n_sequences * context / 4096
     disk = tokens * (ITEM[dtype] * sum(widths) + 4 * len(widths) + 16) + 8 * shards * sum(widths)
     speed = _rehearse(config, kinds, context, model_dtype, dtype, hub.place(device))
     weights = ITEM[model_dtype] * sum(weight.numel() for weight in whole.parameters())

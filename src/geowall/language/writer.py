@@ -29,7 +29,7 @@ from geowall.language.store import ABSENT, JOURNAL, MANIFEST, NORM, ORIGIN, SUM,
 from geowall.paths import GeowallError
 
 FORMAT = 1
-BUFFER = 1 << 29  # bytes that the rows of a shard may take over all sites
+BUFFER = 1 << 27  # bytes that the rows of a shard may take over all sites
 CHUNK = 1 << 20  # bytes read at least when one row is wanted
 _STORED = {"float32": ("float32", torch.float32), "bfloat16": ("uint16", torch.bfloat16)}
 
@@ -50,7 +50,7 @@ class Writer:
             folder: a local folder; it is made if need be.
             about: the manifest: at least ``widths`` (by site), ``rows`` and ``dtype`` (float32 or bfloat16).
             origin: arrays [row] that say where each row comes from, by name.
-            shard_rows: rows of a shard; by default as many as half a gigabyte holds, 8,192 at most.
+            shard_rows: rows of a shard; by default as many as 128 MB hold, 4,096 at most.
 
         Raises:
             GeowallError: the folder holds another extraction.
@@ -132,7 +132,7 @@ class Writer:
             x = buffers[site][:size]
             self._arrays[str(site)][first : first + size] = _as_stored(x)
             norms.append(torch.linalg.vector_norm(x, dim=1, dtype=torch.float32))
-            sums.append(x.sum(0, dtype=torch.float64))
+            sums.append(_sum(x))
         self._arrays[NORM][first : first + size] = torch.stack(norms, 1).numpy()
         self._arrays[SUM][shard : shard + 1] = torch.cat(sums)[None].numpy()
         files = {file: _sha256(self.folder / file) for file in self._files(shard)}
@@ -202,7 +202,7 @@ class Writer:
 def _shard_rows(about: dict[str, Any]) -> int:
     itemsize = 2 if about["dtype"] == "bfloat16" else 4
     fitting = BUFFER // (itemsize * sum(about["widths"].values()))
-    return min(max(512, _power_of_two(fitting)), 8192)
+    return min(max(512, _power_of_two(fitting)), 4096)
 
 
 def _power_of_two(value: int) -> int:
@@ -215,6 +215,13 @@ def _sha256(path: Path) -> str:
         return ABSENT
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sum(x: Tensor) -> Tensor:
+    """Sum over rows in float64: of blocks short enough for float32, which is five times as fast."""
+    return torch.stack([block.sum(0, dtype=torch.float32) for block in x.split(64)]).sum(
+        0, dtype=torch.float64
+    )
 
 
 def _as_stored(x: Tensor) -> np.ndarray:
