@@ -73,6 +73,11 @@ def find(name: str) -> Found:
     return Found(name, "cache", cached) if cached else Found(name, "hub", None, _download_bytes(name))
 
 
+def check(values: dict[str, Any]) -> None:
+    """Refuse a chapter's parameters at once if their model cannot be had: its ``preflight``."""
+    find(values["model"])
+
+
 def load(name: str, dtype: str = "float32", device: str = "auto") -> nn.Module:
     """Load a causal language model for reading: evaluation mode, eager attention, no gradients.
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,22 @@ class Chapter:
     def published(self) -> Path:
         """The folder of the committed page, its tables and its provenance."""
         return ROOT / "book" / "chapters" / self.name
+
+    def values(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Return every parameter: what is given, and the defaults of the parameters cell."""
+        declared = parameters.declared_in(self.notebook)
+        return {name: given.get(name, parameter.default) for name, parameter in declared.items()}
+
+    def ask(self, name: str, given: dict[str, Any]) -> Any:
+        """Call the function that the notebook's metadata names, ``module:function``, on all parameters.
+
+        ``forecast`` foretells what a run costs; ``preflight`` refuses in seconds what a run cannot have.
+        Returns None where the chapter names none.
+        """
+        if name not in self.about:
+            return None
+        module, function = self.about[name].split(":")
+        return getattr(importlib.import_module(module), function)(self.values(given))
 
     def resolve(
         self, profile: str, files: dict[str, Any] | None = None, given: dict[str, str] | None = None

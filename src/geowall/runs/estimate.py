@@ -6,12 +6,11 @@ function that foretells it (``forecast`` in the notebook's metadata: ``module:fu
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
 from geowall.paths import GeowallError
-from geowall.runs import execute, ledger, parameters
+from geowall.runs import execute, ledger
 from geowall.runs.chapters import Chapter
 
 
@@ -42,11 +41,8 @@ def _estimate(chapter: Chapter, profile: str, out: Path) -> dict[str, Any]:
 
 def _foretold(chapter: Chapter, given: dict[str, Any]) -> dict[str, Any]:
     """What the chapter's own forecast says; where it cannot be made, why."""
-    module, function = chapter.about["forecast"].split(":")
-    declared = parameters.declared_in(chapter.notebook)
-    values = {name: given.get(name, parameter.default) for name, parameter in declared.items()}
     try:
-        return getattr(importlib.import_module(module), function)(values)
+        return chapter.ask("forecast", given)
     except GeowallError as error:
         unknown = {"seconds": None, "memory_mb": None, "disk_mb": 0.0, "download_mb": 0.0}
         return unknown | {"basis": f"{error.what}: {error.why}"}

@@ -112,6 +112,7 @@ def run(
     with _guarded(place), store.locked(place.with_name(f".{place.name}.lock"), watch.wait):
         if not force and is_complete(place):
             return Result(place, _provenance(place)["seconds"], cached=True)
+        chapter.ask("preflight", given)
         with _work_folder(place) as work:
             if force:
                 shutil.rmtree(_steps(place), ignore_errors=True)
