@@ -20,8 +20,9 @@ from jaxtyping import Int
 from torch import nn
 
 from geowall.language import hub
-from geowall.language.activations import Site, extract
+from geowall.language.activations import Site, batch_for, extract
 from geowall.language.store import Store
+from geowall.language.writer import LAYOUT
 from geowall.paths import ROOT
 
 
@@ -61,7 +62,8 @@ def activations_of(
     """
     model, sites = loaded(name, model_dtype, device), sorted(set(sites))
     ids = torch.as_tensor(tokens).long().contiguous()
-    asked = [name, hub.digest(model), [str(site) for site in sites], list(ids.shape), sorted(options.items())]
+    options.setdefault("batch", batch_for(model, ids.shape[1]))
+    asked = [name, hub.digest(model), list(map(str, sites)), list(ids.shape), sorted(options.items()), LAYOUT]
     hashed = hashlib.sha256(json.dumps(asked, default=str).encode())
     for array in (ids, documents):
         if array is not None:
