@@ -93,7 +93,7 @@ def text(tmp_path_factory) -> Path:
 def test_the_gemma_profile_runs_from_a_hand_made_hub(hub, text, tmp_path):
     own = {"HF_HUB_CACHE": str(hub), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     own |= {"GEOWALL_ACTIVATIONS": str(tmp_path / "activations"), "GEOWALL_CENSUS": str(tmp_path / "census")}
-    given = {"corpus": text, "widths": [2**14], "layer": 1, "ladder": [2**14, 2**16], "n_tokens": 700}
+    given = {"corpus": text, "widths": [2**14], "layer": 1, "ladder": [2**14, 2**16], "n_tokens": 500}
     given |= {"n_latents": [12, 16, 24]}
     pairs = [part for name, value in given.items() for part in ("-p", f"{name}={value}")]
     command = [
@@ -120,8 +120,8 @@ def test_the_gemma_profile_runs_from_a_hand_made_hub(hub, text, tmp_path):
     assert (ladder["status"] == "measured").sum() == 4
     assert checkpoints.loc[checkpoints["nmse"].isna(), "status"].str.contains("does not have it").all()
     assert sound["nmse"].between(0, 1.5).all() and sound["dead"].min() > 10_000
-    session = json.loads((tables.parent / "session.json").read_text())
-    assert session["parameters"]["source"] == "hub" and session["profile"] == "gemma"
+    record = json.loads((tables.parent / "provenance.json").read_text())
+    assert record["parameters"]["source"] == "hub" and record["profile"] == "gemma"
     losses = pd.read_parquet(tables / "manifold_loss.parquet")
     assert set(losses["manifold"]) == set(chapter.COORDINATES)
 

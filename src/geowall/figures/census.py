@@ -67,17 +67,16 @@ def fig_errors(checkpoints: pd.DataFrame, k: float, layer: int) -> alt.TopLevelM
     """Error by depth at ``k`` active latents, and error against sparsity at a layer that a click chooses."""
     table = _named(_own(checkpoints))
     level = _named(at_sparsity(_own(checkpoints), [k]))
-    pick = alt.selection_point(name="errors_layer", fields=["layer"], value=[{"layer": layer}], empty=False)
+    start = {"fields": ["layer"], "value": [{"layer": layer}]}
+    pick = alt.selection_point(name="errors_layer", nearest=True, on="click", empty=False, **start)
     depth = alt.X("layer:Q", title="layer", scale=alt.Scale(domain=[-0.3, table["layer"].max() + 0.3]))
     base = alt.Chart(level).encode(x=depth.axis(tickMinStep=1, grid=False), y=log_error(level))
     base = base.encode(color=by_width(table, legend=False))
     tips = [alt.Tooltip("layer:Q"), alt.Tooltip("d_sae:Q", format=","), alt.Tooltip("nmse:Q", format=".3f")]
-    rule = alt.Chart(pd.DataFrame({"layer": sorted(table["layer"].unique())})).mark_rule(
-        strokeWidth=10, color=theme.GREY
-    )
-    rule = rule.encode(x=depth, opacity=alt.when(pick).then(alt.value(0.3)).otherwise(alt.value(0.0)))
-    dots = base.mark_circle(size=46, opacity=1).encode(tooltip=tips)
-    left = alt.layer(rule.add_params(pick), base.mark_line(strokeWidth=1.6), dots)
+    rule = alt.Chart(pd.DataFrame({"layer": sorted(table["layer"].unique())})).mark_rule(strokeDash=[4, 3])
+    rule = rule.encode(x=depth, opacity=alt.when(pick).then(alt.value(0.8)).otherwise(alt.value(0.0)))
+    dots = base.mark_circle(size=46, opacity=1).encode(tooltip=tips).add_params(pick)
+    left = alt.layer(rule, base.mark_line(strokeWidth=1.6), dots)
     x = alt.X("l0:Q", title="L0, active latents").scale(type="log", nice=False, padding=10)
     right = alt.Chart(table).transform_filter(pick)
     right = right.encode(x=x.axis(values=log_ticks(table["l0"]), format="~g", grid=False), y=log_error(table))
