@@ -71,7 +71,7 @@ def fig_errors(checkpoints: pd.DataFrame, k: float, layer: int) -> alt.TopLevelM
     pick = alt.selection_point(name="errors_layer", nearest=True, on="click", empty=False, **start)
     depth = alt.X("layer:Q", title="layer", scale=alt.Scale(domain=[-0.3, table["layer"].max() + 0.3]))
     base = alt.Chart(level).encode(x=depth.axis(tickMinStep=1, grid=False), y=log_error(level))
-    base = base.encode(color=by_width(table, legend=False))
+    base = base.encode(color=by_width(table))
     tips = [alt.Tooltip("layer:Q"), alt.Tooltip("d_sae:Q", format=","), alt.Tooltip("nmse:Q", format=".3f")]
     rule = alt.Chart(pd.DataFrame({"layer": sorted(table["layer"].unique())})).mark_rule(strokeDash=[4, 3])
     rule = rule.encode(x=depth, opacity=alt.when(pick).then(alt.value(0.8)).otherwise(alt.value(0.0)))
