@@ -67,15 +67,16 @@ def fig_errors(checkpoints: pd.DataFrame, k: float, layer: int) -> alt.TopLevelM
     """Error by depth at ``k`` active latents, and error against sparsity at a layer that a click chooses."""
     table = _named(_own(checkpoints))
     level = _named(at_sparsity(_own(checkpoints), [k]))
-    pick = alt.selection_point(name="errors_layer", fields=["layer"], value=[{"layer": layer}], empty=False)
+    start = {"fields": ["layer"], "value": [{"layer": layer}]}
+    pick = alt.selection_point(name="errors_layer", nearest=True, on="click", empty=False, **start)
     depth = alt.X("layer:Q", title="layer", scale=alt.Scale(domain=[-0.3, table["layer"].max() + 0.3]))
     base = alt.Chart(level).encode(x=depth.axis(tickMinStep=1, grid=False), y=log_error(level))
-    base = base.encode(color=by_width(table, legend=False))
+    base = base.encode(color=by_width(table))
     tips = [alt.Tooltip("layer:Q"), alt.Tooltip("d_sae:Q", format=","), alt.Tooltip("nmse:Q", format=".3f")]
-    rule = alt.Chart(pd.DataFrame({"layer": sorted(table["layer"].unique())})).mark_rule(strokeWidth=14)
-    rule = rule.encode(x=depth, opacity=alt.when(pick).then(alt.value(0.12)).otherwise(alt.value(0.0)))
-    dots = base.mark_circle(size=46, opacity=1).encode(tooltip=tips)
-    left = alt.layer(rule.add_params(pick), base.mark_line(strokeWidth=1.6), dots)
+    rule = alt.Chart(pd.DataFrame({"layer": sorted(table["layer"].unique())})).mark_rule(strokeDash=[4, 3])
+    rule = rule.encode(x=depth, opacity=alt.when(pick).then(alt.value(0.8)).otherwise(alt.value(0.0)))
+    dots = base.mark_circle(size=46, opacity=1).encode(tooltip=tips).add_params(pick)
+    left = alt.layer(rule, base.mark_line(strokeWidth=1.6), dots)
     x = alt.X("l0:Q", title="L0, active latents").scale(type="log", nice=False, padding=10)
     right = alt.Chart(table).transform_filter(pick)
     right = right.encode(x=x.axis(values=log_ticks(table["l0"]), format="~g", grid=False), y=log_error(table))
@@ -83,16 +84,16 @@ def fig_errors(checkpoints: pd.DataFrame, k: float, layer: int) -> alt.TopLevelM
     tips = [*tips[:2], alt.Tooltip("l0:Q", format=".1f"), tips[2]]
     frontier = right.mark_line(strokeWidth=1.6) + right.mark_circle(size=46, opacity=1).encode(tooltip=tips)
     chart = alt.hconcat(
-        left.properties(width=248, height=240, title=f"By depth, at L0 = {k:.3g}"),
-        frontier.properties(width=232, height=240, title="Against sparsity, at the marked layer"),
+        left.properties(width=236, height=240, title=f"By depth, at L0 = {k:.3g}"),
+        frontier.properties(width=216, height=240, title="Against sparsity, at the marked layer"),
         spacing=22,
     )
     return theme.finish(chart, "errors", **_errors_words(table, level, k))
 
 
 def _own(checkpoints: pd.DataFrame) -> pd.DataFrame:
-    """Distinct measured checkpoints of the commonest site, architecture, schedule and seed."""
-    table = checkpoints[checkpoints["status"] == "measured"]
+    """Distinct measured checkpoints with a code, of the commonest site, architecture, schedule and seed."""
+    table = checkpoints[(checkpoints["status"] == "measured") & (checkpoints["l0"] > 0)]
     table = table[table["same_as"].fillna("") == ""] if "same_as" in table else table
     for name in ("site", "architecture", "schedule", "seed"):
         table = table[table[name] == table[name].mode()[0]]
@@ -165,11 +166,13 @@ def _title(model: str) -> str:
 
 
 def fig_tokens(distributions: pd.DataFrame, rules: pd.DataFrame) -> alt.TopLevelMixin:
-    """Error of every token of a few checkpoints, sorted; and what five rules make of such a distribution.
+    """Error of every token of a checkpoint a layer, sorted; and what five rules make of such a distribution.
 
-    ``rules`` has a row a checkpoint with ``where`` and the columns of RULES.
+    ``rules`` has a row a checkpoint with ``source``, ``where``, and the columns of RULES.
     """
-    table = distributions[distributions["quantile"].between(0.001, 0.999)]
+    table = distributions[distributions["d_sae"] == distributions["d_sae"].max()]
+    l0 = table.groupby("layer")["nominal_l0"].transform(lambda v: sorted(set(v))[len(set(v)) // 2])
+    table = table[(table["nominal_l0"] == l0) & table["quantile"].between(0.001, 0.999)]
     table = table.assign(where="layer " + table["layer"].astype(str))
     cut = pd.DataFrame({"from": [0.0, 0.95], "to": [0.05, 1.0]})
     band = alt.Chart(cut).mark_rect(opacity=0.12, color=theme.GREY)
@@ -185,7 +188,7 @@ def fig_tokens(distributions: pd.DataFrame, rules: pd.DataFrame) -> alt.TopLevel
             tooltip=["where:N", alt.Tooltip("quantile:Q", format=".1%"), alt.Tooltip("nmse:Q", format=".3f")],
         )
     )
-    left = (band + line).properties(width=236, height=230, title="Tokens in order of their error")
+    left = (band + line).properties(width=226, height=230, title="Tokens in order of their error")
     chart = alt.hconcat(left, _rules_panel(rules), spacing=24).resolve_scale(color="independent")
     inflation = (
         rules.assign(times=rules["nmse_mean"] / rules["nmse"]).groupby("source")["times"].agg(["min", "max"])
@@ -221,7 +224,7 @@ def _rules_panel(rules: pd.DataFrame) -> alt.Chart:
             color=alt.Color("rule:N", title=None, legend=alt.Legend(columns=3), scale=scale),
             tooltip=["where:N", "rule:N", alt.Tooltip("value:Q", format=".3~g")],
         )
-        .properties(width=210, height=230, title="Five rules")
+        .properties(width=200, height=230, title="Five rules")
     )
 
 
@@ -253,37 +256,29 @@ def fig_ladder(rungs: pd.DataFrame) -> alt.TopLevelMixin:
     )
 
 
-def fig_widths(checkpoints: pd.DataFrame, k: float, name: str = "widths") -> alt.TopLevelMixin:
-    """Error against width at ``k`` active latents, a line a layer, a panel a model."""
-    table = at_sparsity(_own_each(checkpoints), [k])
-    table["panel"] = table["model"]
+def fig_widths(level: pd.DataFrame) -> alt.TopLevelMixin:
+    """Error against width at one sparsity, a line a layer, a panel a model: see :func:`at_sparsity`."""
+    table, k = level, float(level["k"].iloc[0])
     x = alt.X("d_sae:Q", title="latents").scale(type="log", base=2, nice=False, padding=8)
     color = alt.Color("layer:Q", title="layer", scale=alt.Scale(scheme=theme.SEQUENCE))
     tips = ["model:N", "layer:Q", alt.Tooltip("d_sae:Q", format=","), alt.Tooltip("nmse:Q", format=".3f")]
-    base = alt.Chart(table).encode(
-        x=x.axis(power_axis(table["d_sae"], labelOverlap=True)), y=log_error(table), color=color, tooltip=tips
-    )
-    base = base.encode(detail="layer:N")
-    chart = (base.mark_line(strokeWidth=1.4) + base.mark_circle(size=24, opacity=1)).properties(
-        width=235, height=250
-    )
+    x = x.axis(power_axis(table["d_sae"], labelOverlap=True))
+    base = alt.Chart(table).encode(x=x, y=log_error(table), color=color, detail="layer:N", tooltip=tips)
+    several = table["model"].nunique() > 1
+    chart = base.mark_line(strokeWidth=1.4) + base.mark_circle(size=24, opacity=1)
+    chart = chart.properties(width=232 if several else 460, height=260)
     widths = table.groupby(["model", "layer"])["d_sae"].transform("nunique")
     whole = widths == table.groupby("model")["d_sae"].transform("nunique")
     falls = table[whole].groupby(["model", "layer"]).apply(_slope, include_groups=False).dropna()
-    minus = {m: f"{g.min():.2f} to {g.max():.2f}".replace("-", "−") for m, g in falls.groupby(level=0)}
-    listed = "; ".join(f"{m} {text}" for m, text in minus.items())
+    ends = {m: f"{g.min():.2f} to {g.max():.2f}".replace("-", "−") for m, g in falls.groupby(level=0)}
+    listed = "; ".join(f"{model} {text}" for model, text in ends.items())
     return theme.finish(
-        chart.facet(facet=alt.Facet("panel:N", title=None), columns=2),
-        name,
-        caption=f"Error against width at {k:.3g} active latents, a line for each layer, dark for early "
-        f"ones. Slopes "
-        f"over all widths, log on log: {listed}.",
+        chart.facet(facet=alt.Facet("model:N", title=None), columns=2),
+        "widths",
+        caption=f"Error against width at {k:.3g} active latents, a line for each layer, dark for early ones. "
+        f"Slopes over all widths, log on log: {listed}.",
         alt=f"Error against width on logarithmic axes, a line a layer. Slopes: {listed}.",
     )
-
-
-def _own_each(checkpoints: pd.DataFrame) -> pd.DataFrame:
-    return pd.concat([_own(part) for _, part in checkpoints.groupby("model", sort=False)])
 
 
 def _slope(group: pd.DataFrame) -> float:

@@ -41,7 +41,7 @@ def fig_neighbour_cosines(neighbours: pd.DataFrame, layer: int, close: float) ->
             color=alt.Color("kind:N", title=None, scale=scale),
             tooltip=["kind:N", "cosine:Q", alt.Tooltip("share:Q", format=".1%")],
         )
-        .properties(width=235, height=170)
+        .properties(width=226, height=170)
     )
     tail = table[table["cosine"] >= close].groupby(["d_sae", "kind"])["share"].sum().unstack()
     listed = "; ".join(
@@ -87,7 +87,7 @@ def fig_ranks(latents: pd.DataFrame, slopes: pd.DataFrame, layer: int) -> alt.To
             tooltip=["width_name:N", "rank:Q", alt.Tooltip("frequency:Q", format=".2~e")],
         )
     )
-    left = line.properties(width=228, height=240, title=f"Layer {layer}")
+    left = line.properties(width=218, height=240, title=f"Layer {layer}")
     chosen = _named(slopes).dropna(subset="slope")
     chosen = chosen.groupby(["layer", "d_sae", "width_name"], as_index=False)["slope"].median()
     marks = alt.Chart(chosen).encode(
@@ -104,7 +104,7 @@ def fig_ranks(latents: pd.DataFrame, slopes: pd.DataFrame, layer: int) -> alt.To
         .encode(y="slope:Q", x=alt.value(4), text="text:N")
     )
     right = alt.layer(rule, said, marks.mark_line(strokeWidth=1.4), marks.mark_circle(size=40, opacity=1))
-    chart = alt.hconcat(left, right.properties(width=228, height=240, title="Slope by depth"), spacing=24)
+    chart = alt.hconcat(left, right.properties(width=218, height=240, title="Slope by depth"), spacing=24)
     middle = chosen.groupby("d_sae")["slope"].median()
     listed = "; ".join(f"{label(int(d))}: {s:.2f}" for d, s in middle.items()).replace("-", "−")
     return theme.finish(

@@ -41,7 +41,7 @@ def fig_classes(labels: pd.DataFrame, layers: list[int]) -> alt.TopLevelMixin:
     ]
     dots = base.mark_circle(size=56, opacity=1).encode(x=x, tooltip=tips)
     bars = base.mark_rule(strokeWidth=3, opacity=0.4).encode(x=alt.X("low:Q"), x2="high:Q")
-    width = {1: 430, 2: 205}.get(len(layers), 140)
+    width = {1: 430, 2: 205}.get(len(layers), 134)
     chart = (bars + dots).properties(width=width, height=24 * len(order))
     wide = table[table["d_sae"] == table["d_sae"].max()]
     mean = wide.groupby("value")["nmse"].mean()
@@ -81,7 +81,7 @@ def fig_coordinates(labels: pd.DataFrame, layer: int) -> alt.TopLevelMixin:
     band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title="error (NMSE)"), y2="high:Q")
     line = base.mark_line(strokeWidth=1.6).encode(y=y)
     chart = (band + line + base.mark_circle(size=22, opacity=1).encode(y=y, tooltip=tips)).properties(
-        width=235, height=140
+        width=226, height=140
     )
     swing = table[table["d_sae"] == table["d_sae"].max()].groupby("panel")["nmse"].agg(["min", "max"])
     listed = "; ".join(f"{name} {r['min']:.3f} to {r['max']:.3f}" for name, r in swing.iterrows())
@@ -113,7 +113,7 @@ def fig_manifold_loss(losses: pd.DataFrame, exponents: pd.DataFrame, layer: int)
     for architecture, name in RULES.items():
         own = table[table["architecture"] == architecture]
         if len(own):
-            panel = alt.layer(line, dots, data=own).properties(width=160, height=150)
+            panel = alt.layer(line, dots, data=own).properties(width=154, height=150)
             facet = alt.Facet("panel:N", title=name, sort=list(NAMES.values()))
             rows.append(panel.facet(facet=facet, columns=3))
     fits = exponents[exponents["layer"] == layer].set_index(["architecture", "manifold", "setting"])["beta"]
@@ -156,7 +156,7 @@ def fig_in_dictionary(losses: pd.DataFrame, layer: int) -> alt.TopLevelMixin:
     widest = table[table["d_sae"] == table["d_sae"].max()]
     listed = "; ".join(f"{r.panel}: {r.n_latents} tuned, error {r.loss:.3f}" for r in widest.itertuples())
     chart = alt.hconcat(
-        left.properties(width=240, height=220), right.properties(width=240, height=220), spacing=24
+        left.properties(width=226, height=220), right.properties(width=226, height=220), spacing=24
     )
     return theme.finish(
         chart,

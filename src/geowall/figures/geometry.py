@@ -18,8 +18,8 @@ FOUR = list(WORDS)
 KINDS = {
     "gaussian": "Gaussian",
     "gaussian_same_dim": "Gaussian, the layer's tangent dimension",
-    "clusters": "clusters kept",
-    "clusters_same_dim": "clusters kept, the layer's tangent dimension",
+    "clusters": "clusters",
+    "clusters_same_dim": "clusters, the layer's tangent dimension",
 }
 KIND_COLOURS = [theme.ORANGE, theme.RED, theme.PURPLE, theme.GREEN]
 
@@ -67,11 +67,11 @@ def _key(kinds: list[str], measured: bool = True) -> alt.Chart:
     rows = [("measured, with interval", theme.BLUE)] if measured else []
     rows += [(KINDS[kind], KIND_COLOURS[list(KINDS).index(kind)]) for kind in kinds]
     table = pd.DataFrame(rows, columns=["text", "colour"])
-    table["x"], table["y"] = table.index % 2 * 285, table.index // 2 * 16
+    table["x"], table["y"] = table.index % 2 * 265, table.index // 2 * 16
     marks = alt.Chart(table).mark_text(align="left", baseline="top", fontWeight=600, fontSize=11)
     x, y = alt.X("x:Q", scale=None, axis=None), alt.Y("y:Q", scale=None, axis=None)
     marks = marks.encode(x=x, y=y, text="text:N", color=alt.Color("colour:N", scale=None))
-    return marks.properties(width=560, height=16 * -(-len(rows) // 2))
+    return marks.properties(width=480, height=16 * -(-len(rows) // 2))
 
 
 def fig_profiles(published: pd.DataFrame, measured: pd.DataFrame) -> alt.TopLevelMixin:
@@ -79,8 +79,8 @@ def fig_profiles(published: pd.DataFrame, measured: pd.DataFrame) -> alt.TopLeve
     kinds = [kind for kind in KINDS if kind in set(measured["surrogate"])]
     rows = [_key(kinds)]
     for estimator, words in WORDS.items():
-        left = _published_panel(published, estimator, 215).properties(title=f"{words}, published")
-        right = _lab_panel(measured, estimator, 285).properties(title=f"{words}, lab")
+        left = _published_panel(published, estimator, 210).properties(title=f"{words}, published")
+        right = _lab_panel(measured, estimator, 270).properties(title=f"{words}, lab")
         rows.append(alt.hconcat(left, right, spacing=24).resolve_scale(color="independent"))
     chart = alt.vconcat(*rows, spacing=8).resolve_scale(color="independent")
     four = measured[measured["estimator"].isin(FOUR)]
@@ -126,7 +126,7 @@ def fig_excess(table: pd.DataFrame) -> alt.TopLevelMixin:
             .mark_rule(strokeDash=[3, 3], opacity=0.7)
             .encode(y="zero:Q")
         )
-        panels.append((zero + bars + points).properties(width=225, height=200, title=WORDS[estimator]))
+        panels.append((zero + bars + points).properties(width=215, height=190, title=WORDS[estimator]))
     kinds = [kind for kind in KINDS if kind in set(table["surrogate"])]
     chart = alt.vconcat(_key(kinds, measured=False), alt.hconcat(*panels, spacing=20), spacing=10)
     clear = table.assign(clear=table["low"] > 0).groupby(["surrogate", "estimator"])["clear"].mean()

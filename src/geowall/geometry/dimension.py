@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy.optimize import brentq
 from torch import Tensor
 
 from geowall.paths import GeowallError
@@ -111,20 +113,22 @@ def mle(distance: Float[Tensor, "point k"], k: int = 20) -> Float[Tensor, " poin
     return (r[:, :-1] > 0).sum(1) / logs.sum(1)
 
 
-def gride(distance: Float[Tensor, "point k"], near: int, rounds: int = 60) -> float:
+def gride(distance: Float[Tensor, "point k"], near: int) -> float:
     """Gride at the scale of the ``near``-th and ``2 near``-th neighbour (Denti et al. 2022, eq. 9).
 
     The maximum of the likelihood ``d (m^d - 1)^(near - 1) / m^((2 near - 1) d + 1)`` of ``m = r_2near /
-    r_near`` by bisection of its derivative, which falls with ``d``. ``near = 1`` is TwoNN.
+    r_near``: the one root of its derivative, which falls with ``d``. ``near = 1`` is TwoNN.
     """
-    ratio = _sound(log_ratio(distance, near, 2 * near))
-    low, high = 1e-3, 1e4
-    for _ in range(rounds):
-        d = math.sqrt(low * high)
-        grown = ratio / -torch.expm1(-d * ratio)  # m^d log m / (m^d - 1)
-        slope = len(ratio) / d + float(((near - 1) * grown - (2 * near - 1) * ratio).sum())
-        low, high = (d, high) if slope > 0 else (low, d)
-    return math.sqrt(low * high)
+    ratio = _sound(log_ratio(distance, near, 2 * near)).numpy()
+    total, start = ratio.sum(), len(ratio) / ratio.sum()  # the answer is within a factor of 2 near
+
+    def slope(log_d: float) -> float:
+        d = np.exp(log_d)
+        grown = (ratio / -np.expm1(-d * ratio)).sum() if near > 1 else 0.0  # m^d log m / (m^d - 1)
+        return len(ratio) / d + (near - 1) * grown - (2 * near - 1) * total
+
+    ends = (np.log(start) - 7.0, np.log(start) + 7.0)
+    return float(np.exp(brentq(slope, *ends, xtol=1e-9)))
 
 
 def _sound(ratio: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ void prune(Kept& own, long k, float& tau) {
                    [](const Candidate& a, const Candidate& b) { return a.upper < b.upper; });
   tau = all[k - 1].upper;
   all.erase(std::remove_if(all.begin(), all.end(), [&](const Candidate& c) { return c.lower > tau; }), all.end());
-  own.full = std::max(size_t(k + k / 2 + 32), all.size() + all.size() / 2);
+  own.full = std::max(size_t(2 * k + 32), 2 * all.size());
 }
 
 inline void add(Kept& own, long k, float& tau, float lower, float upper, long index) {
@@ -231,7 +231,7 @@ extern "C" int neighbours_supported() { return 1; }
 extern "C" int64_t neighbours_exact(long n, long d, long k, const float* x, const float* y, int32_t* index,
                                     float* square) {
   std::vector<Kept> kept(n);
-  for (auto& own : kept) own.full = size_t(2 * k + 32);
+  for (auto& own : kept) own.full = size_t(3 * k + 32);
   {
     Cloud cloud(n, d, y);
     screen(cloud, k, kept);

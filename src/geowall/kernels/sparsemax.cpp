@@ -1,9 +1,10 @@
 // Rows projected onto the probability simplex, and training steps of the autoencoder built on it (see
 // sparsemax.py and spade.py, which hold the slow twins and the meaning of every argument).
 //
-// A row is read once. What may still be in the support waits in a short list; whenever the list has grown, the
-// threshold of its members alone is found. That threshold never exceeds the row's own, so whatever lies below it
-// is gone for good, and sums in double make the support that of exact arithmetic.
+// A row's threshold is not below its largest number less one. What may still be in the support waits in a short
+// list; whenever the list has grown, the threshold of its members alone is found. That one never exceeds the
+// row's own, so whatever lies below it is gone for good. Sums in double make the support that of exact
+// arithmetic.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -95,8 +96,25 @@ void refine(List& s) {
   for (int i = 0; i < before; i += VL) append(s, value + i, &s.at[i], cut);
 }
 
+inline float largest(const float* row, int n) {
+  float most = NOTHING;
+  int i = 0;
+#if defined(__AVX512F__)
+  __m512 a = _mm512_set1_ps(NOTHING), b = a, c = a, d = a;
+  for (; i + 4 * VL <= n; i += 4 * VL) {
+    a = _mm512_max_ps(a, _mm512_loadu_ps(row + i));
+    b = _mm512_max_ps(b, _mm512_loadu_ps(row + i + VL));
+    c = _mm512_max_ps(c, _mm512_loadu_ps(row + i + 2 * VL));
+    d = _mm512_max_ps(d, _mm512_loadu_ps(row + i + 3 * VL));
+  }
+  most = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(a, b), _mm512_max_ps(c, d)));
+#endif
+  for (; i < n; i++) most = row[i] > most ? row[i] : most;
+  return most;
+}
+
 void support(List& s, const float* row, int n) {
-  float cut = NOTHING;
+  float cut = floor_of((double)largest(row, n) - 1.0);
   int most = FIRST, i = 0;
   s.count = 0;
   for (; i + VL <= n; i += VL) {

@@ -1,7 +1,7 @@
 """Sparsemax: the point of the probability simplex nearest to a row (Martins and Astudillo 2016, equation 2).
 
 The answer is ``max(0, x - tau)`` with the one ``tau`` at which it sums to 1. Sorting finds it in three lines
-(the twin below); the compiled path reads a row once and never sorts, the GPU's keeps the row in registers.
+(the twin below); the compiled path never sorts, and the GPU's keeps the row in registers.
 
 >>> sparsemax(torch.tensor([[0.0, 0.5, 1.0], [2.0, 0.0, 0.0]])).tolist()
 [[0.0, 0.25, 0.75], [1.0, 0.0, 0.0]]

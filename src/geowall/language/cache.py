@@ -11,7 +11,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from jaxtyping import Int
 from torch import nn
 
 from geowall.language import hub
-from geowall.language.activations import Site, extract
+from geowall.language.activations import Site, batch_for, extract
 from geowall.language.store import Store
+from geowall.language.writer import LAYOUT
 from geowall.paths import ROOT
 
 
@@ -44,6 +45,7 @@ def activations_of(
     model_dtype: str = "float32",
     device: str = "auto",
     documents: Int[Any, "sequence position"] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
     **options: Any,
 ) -> Store:
     """Return the activations of ``tokens`` in the model ``name``, extracted now or before.
@@ -55,14 +57,16 @@ def activations_of(
         model_dtype: precision the model computes in (``dtype`` is what the store keeps).
         device: see :func:`geowall.language.hub.load`.
         documents: each token's document.
+        progress: told the rows done and the rows to do.
         **options: of :func:`geowall.language.activations.extract`.
     """
     model, sites = loaded(name, model_dtype, device), sorted(set(sites))
     ids = torch.as_tensor(tokens).long().contiguous()
-    asked = [name, hub.digest(model), [str(site) for site in sites], list(ids.shape), sorted(options.items())]
+    options.setdefault("batch", batch_for(model, ids.shape[1]))
+    asked = [name, hub.digest(model), list(map(str, sites)), list(ids.shape), sorted(options.items()), LAYOUT]
     hashed = hashlib.sha256(json.dumps(asked, default=str).encode())
     for array in (ids, documents):
         if array is not None:
             hashed.update(torch.as_tensor(array).long().contiguous().numpy().tobytes())
     place = folder() / f"{Path(name).name}-{hashed.hexdigest()[:12]}"
-    return extract(model, ids, sites, place, documents=documents, name=name, **options)
+    return extract(model, ids, sites, place, documents=documents, name=name, progress=progress, **options)

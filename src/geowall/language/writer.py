@@ -30,7 +30,9 @@ from geowall.paths import GeowallError
 
 FORMAT = 1
 BUFFER = 1 << 27  # bytes that the rows of a shard may take over all sites
-CHUNK = 1 << 20  # bytes read at least when one row is wanted
+CHUNK = 1 << 18  # bytes read at least when one row is wanted, and lost at most at the end of an array
+MOST_ROWS = 4096  # of a shard
+LAYOUT = (FORMAT, BUFFER, CHUNK, MOST_ROWS)  # what decides, beside the contents, how a store is laid out
 _STORED = {"float32": ("float32", torch.float32), "bfloat16": ("uint16", torch.bfloat16)}
 
 
@@ -202,7 +204,8 @@ class Writer:
 def _shard_rows(about: dict[str, Any]) -> int:
     itemsize = 2 if about["dtype"] == "bfloat16" else 4
     fitting = BUFFER // (itemsize * sum(about["widths"].values()))
-    return min(max(512, _power_of_two(fitting)), 4096)
+    whole = 1 << (about["rows"] - 1).bit_length()  # a short store is one shard
+    return min(max(512, _power_of_two(fitting)), MOST_ROWS, whole)
 
 
 def _power_of_two(value: int) -> int:

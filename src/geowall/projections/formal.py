@@ -22,6 +22,7 @@ from geowall.projections import banks, grammar
 from geowall.sae.schedule import derive
 
 CONTEXT, BATCH, HEADS = 64, 16, 2
+COUNTED = 80_000  # tokens that n-grams are counted on
 EVERY = 10  # steps between two rows of the training's table
 MIDDLE = Site("res", 0)  # between the two blocks
 TOP = 10  # best latents of a part of speech whose F1 is averaged
@@ -72,12 +73,12 @@ def _loss(model: nn.Module, ids: torch.Tensor) -> torch.Tensor:
 def losses(d_model: int, steps: int, seed: int) -> pd.DataFrame:
     """The model's loss beside what needs no model, in nats a token. Columns: step, loss, source.
 
-    ``source`` is ``transformer``, or ``unigram`` and ``bigram``, counted on 200,000 tokens and scored on
+    ``source`` is ``transformer``, or ``unigram`` and ``bigram``, counted on ``COUNTED`` tokens and scored on
     others.
     """
     table = trained_model(d_model, steps, seed)[1].assign(source="transformer")
-    counted = grammar.sample(200_000 // CONTEXT, CONTEXT, derive(seed, "counts")).ids.numpy()
-    fresh = grammar.sample(50_000 // CONTEXT, CONTEXT, derive(seed, "scores")).ids.numpy()
+    counted = grammar.sample(COUNTED // CONTEXT, CONTEXT, derive(seed, "counts")).ids.numpy()
+    fresh = grammar.sample(COUNTED // 4 // CONTEXT, CONTEXT, derive(seed, "scores")).ids.numpy()
     pairs = np.ones((grammar.VOCABULARY, grammar.VOCABULARY)) * 0.01
     np.add.at(pairs, (counted[:, :-1].ravel(), counted[:, 1:].ravel()), 1.0)
     single = np.log(pairs.sum(0) / pairs.sum())
