@@ -415,3 +415,18 @@ def crowding(neighbours: pd.DataFrame, close: float) -> pd.DataFrame:
     counted = table.groupby(["d_sae", "nominal_l0", "kind"], as_index=False)[["part", "close_share"]].sum()
     each = counted.groupby(["d_sae", "kind"], as_index=False)[["part", "close_share"]].mean()
     return each.rename(columns={"part": "cosine"})
+
+
+def doublings(recorded: pd.DataFrame) -> pd.DataFrame:
+    """What each next width takes off the error of a layer: a row for each two neighbouring widths.
+
+    Columns: model, layer, d_sae (the wider), step (0 the first, counted from the narrowest), fall (share of
+    the error; negative where the wider dictionary is worse, which no optimum is).
+    """
+    parts = []
+    for (model, layer), own in recorded.groupby(["model", "layer"], sort=False):
+        own = own.sort_values("d_sae")
+        fall = 1.0 - own["nmse"].to_numpy()[1:] / own["nmse"].to_numpy()[:-1]
+        row = {"model": model, "layer": layer, "d_sae": own["d_sae"].to_numpy()[1:], "step": range(len(fall))}
+        parts.append(pd.DataFrame(row | {"fall": fall}))
+    return pd.concat(parts, ignore_index=True)
