@@ -164,7 +164,7 @@ def _against_l0(part: pd.DataFrame, kind: str) -> alt.LayerChart:
     dots = base.mark_circle(size=36, opacity=1).encode(tooltip=tooltip)
     layers = [lines, dots]
     if kind == "inner":
-        layers.append(key(part, 165, 140, "right"))
+        layers.append(key(part, 168, 40, "right"))
     return alt.layer(*layers).properties(width=170, height=230, title=f"{kind} clusters")
 
 
@@ -279,7 +279,9 @@ def _by_k(topk: pd.DataFrame, dims: list[int]) -> alt.LayerChart:
     ks = sorted(topk["strength"].unique())
     x = alt.X("strength:Q", title="k of TopK").scale(type="log", domain=[ks[0], ks[-1] * 2.2], nice=False)
     x = x.axis(values=ks, format="~g", grid=False)
-    y = alt.Y("nmse:Q", title="error over the concept's variance").scale(type="log", nice=False)
+    span = [0.75 * topk["nmse"].min(), 1.2 * topk["nmse"].max()]
+    y = alt.Y("nmse:Q", title="error over the concept's variance")
+    y = y.scale(type="log", domain=span, nice=False)
     y = y.axis(values=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0], format="~g")
     shade = alt.Color("concept_dim:O", legend=None).scale(domain=dims, scheme="viridis")
     base = alt.Chart(topk).encode(x=x, y=y, color=shade)

@@ -239,7 +239,7 @@ def _bank_panel(means: pd.DataFrame, x: str, x_title: str, y: str, y_title: str)
     layers = [base.mark_line(strokeWidth=2).encode(order="strength:Q")]
     layers.append(base.mark_circle(size=36, opacity=1).encode(tooltip=tooltip))
     if y == "f1_heldout":
-        layers.append(key(means, 138, 132, "right"))
+        layers.append(key(means, 138, 8 if means[y].max() < 0.75 else 132, "right"))
     return alt.layer(*layers).properties(width=140, height=220)
 
 
