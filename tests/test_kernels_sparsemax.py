@@ -10,6 +10,7 @@ import sys
 
 import pytest
 import torch
+from benchmarks import b02_sparsemax
 
 from geowall import sae
 from geowall.kernels import dense_sae, spade, sparsemax
@@ -223,3 +224,11 @@ def test_the_engine_trains_spade_on_every_path_and_gives_it_back_in_any_units():
     assert sae.measure(model, plain, rules[1])["penalty_value"] == pytest.approx(
         0.5 * float(weighted), rel=1e-4
     )
+
+
+def test_the_benchmark_times_what_it_says():
+    assert b02_sparsemax.check(100) < 1e-6
+    gate, x = sparsemax.sparsemax, torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
+    back = torch.ones(3, 50)
+    assert torch.allclose(b02_sparsemax.both_ways(gate, x, back)(), torch.zeros(3, 50), atol=1e-6)
+    assert b02_sparsemax._limits("entmax") == {"must": 5.0, "goal": 20.0}
