@@ -126,7 +126,7 @@ def test_all_chapters_fit_the_quick_budget(quick: dict[str, Path]):
 def test_a_night_is_made_of_parameters_that_its_chapter_takes(night: Path):
     chapter, values = chapters.find(night.stem.removeprefix("night_")), parameters.read_yaml(night)
     assert values.items() <= chapter.resolve("full", values).items()
-    assert values != {name: chapter.resolve("full")[name] for name in values}
+    assert chapter.resolve("full", values) != chapter.resolve("full")
 
 
 def test_a_second_run_of_all_chapters_executes_none(quick: dict[str, Path]):
