@@ -98,7 +98,7 @@ def charts(tables):
         honest.fig_co_occurring(tables["best"], tables["best"].assign(f1=0.9)),
         honest.fig_discovery(tables["found"]),
         honest.fig_bank(tables["bank"], "formal-language", "Words", 10),
-        honest.fig_classes(tables["spread"], "classes", "Words"),
+        honest.fig_classes(tables["spread"], "classes-seen", "Words"),
         projections_picker.fig_moved(tables["moved"]),
     ]
     return {chart.usermeta["name"]: chart for chart in made}
@@ -121,11 +121,11 @@ def test_captions_carry_the_computed_numbers(charts):
     caption = {name: chart.usermeta["caption"] for name, chart in charts.items()}
     assert "SpaDE 0.91 / 0.91 (1.00 / 0.99)" in caption["fig-separability"]
     assert "ReLU 2.5 (0.50)" in caption["fig-likeness"]
-    assert "9 for 6; 21 for 14 dimensions" in caption["fig-heterogeneity"]
+    assert "9 for 6; 21 for 14 dimensions" in caption["fig-nested"]
     assert "plane: ReLU +0.25, TopK +0.25" in caption["fig-matched"]
     assert "one axis stretched 0.90 to 0.60" in caption["fig-shifts"]
     assert "With 32 latents, discovered (and detected): ReLU 8.0 (5.0)" in caption["fig-projected-discovery"]
-    assert "Median over classes: ReLU 0.70" in caption["fig-classes"]
+    assert "Median over classes: ReLU 0.70" in caption["fig-classes-seen"]
     assert "Of 4 places" in caption["fig-moved"] and "ReLU 2; " in caption["fig-moved"]
 
 

@@ -246,7 +246,7 @@ def fig_heterogeneity(table: pd.DataFrame, at: dict[str, float], first_k: pd.Dat
     done = "; ".join(f"k = {r.k:g} for {r.concept_dim}" for r in first_k.dropna(subset="k").itertuples())
     return theme.finish(
         alt.hconcat(left, right, spacing=18),
-        "heterogeneity",
+        "nested",
         caption="*Left:* active latents against the dimension of a concept (dashed: as many as dimensions), "
         f"one strength each. SpaDE uses, with a penalty of {at['spade']:g}, {listed} dimensions. *Right:* "
         "TopK's error on each concept against k; the dotted line is an error of one fifth, first reached by "
