@@ -19,6 +19,7 @@ from benchmarks.measure import environment, pin_one_thread
 RECORD = Path(__file__).resolve().parent / "results.json"
 SUITE = {
     "B1": "b01_sweep",
+    "B2": "b02_sparsemax",
     "B3": "b03_evaluation",
     "B4": "b04_neighbours",
     "B5": "b05_dimension",

@@ -81,8 +81,7 @@ def _bars(table: pd.DataFrame, order: list[str]) -> alt.LayerChart:
     here = alt.Chart(drawn).transform_filter(HERE)
     y = alt.Y("autoencoder:N", sort=[NAMES[a] for a in order], title=None).axis(ticks=False, domain=False)
     x = alt.X("f1:Q", title="F1 of the best latent").scale(domain=[0, 1.0], nice=False).axis(format=".1f")
-    tooltip = [alt.Tooltip(f"{c}:Q", format=".3f") for c in ("f1", "f1_others")]
-    bars = here.mark_bar(height=14).encode(x=x, y=y, color=colour(drawn), tooltip=tooltip)
+    bars = here.mark_bar(height=14).encode(x=x, y=y, color=colour(drawn))
     ticks = here.mark_tick(thickness=2.5, size=20, color="currentColor").encode(x="f1_others:Q", y=y)
     words = here.mark_text(align="left", fontWeight=600, color="#ffffff")
     words = words.encode(x=alt.value(6), y=y, text=alt.Text("f1:Q", format=".2f"))

@@ -13,7 +13,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-_NAMES = {"B1": "training small sparse autoencoders", "B7": "allocation of latents to features"}
+_NAMES = {
+    "B1": "training small sparse autoencoders",
+    "B2": "sparsemax, and a training step of SpaDE",
+    "B3": "evaluating a checkpoint",
+    "B4": "exact neighbours",
+    "B5": "intrinsic dimensions of one cloud",
+    "B6": "local geometry",
+    "B7": "allocation of latents to features",
+    "B8": "extracting activations",
+}
 _NOTHING = "No benchmark has been recorded yet: `make bench` writes the results this page is drawn from."
 
 
