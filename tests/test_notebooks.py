@@ -14,12 +14,12 @@ import pandas as pd
 import pytest
 
 from geowall.paths import ROOT
-from geowall.runs import chapters, parameters, provenance
+from geowall.runs import chapters, parameters
 from geowall.runs.chapters import Chapter
 from geowall.runs.execute import finished
 
 CHAPTERS = chapters.every()
-BUDGET = 600  # seconds for all chapters together at quick, two at a time as `make book` runs them
+BUDGET = 600  # seconds for all chapters together at quick
 NIGHTS = sorted((ROOT / "notebooks" / "params").glob("night_*.yaml"))
 
 
@@ -119,7 +119,7 @@ class TestRun:
 
 def test_all_chapters_fit_the_quick_budget(quick: dict[str, Path]):
     seconds = [json.loads((folder / "provenance.json").read_text())["seconds"] for folder in quick.values()]
-    assert len(seconds) == len(CHAPTERS) and max(*seconds, sum(seconds) / min(2, provenance.cores())) < BUDGET
+    assert len(seconds) == len(CHAPTERS) and sum(seconds) < BUDGET
 
 
 @pytest.mark.parametrize("night", NIGHTS, ids=lambda night: night.stem)
