@@ -65,7 +65,9 @@ def _panel(part: pd.DataFrame) -> alt.LayerChart:
         )
     )
     shade = alt.Color("code:Q", legend=None).scale(scheme=theme.SEQUENCE, domain=[0, 1])
-    squares = cells.mark_square(size=(SIDE / POINTS + 0.9) ** 2, opacity=1).encode(x=x, y=y, color=shade)
+    told = [alt.Tooltip(f"{name}:Q", format=".2f") for name in ("x", "y", "code")]
+    squares = cells.mark_square(size=(SIDE / POINTS + 0.9) ** 2, opacity=1)
+    squares = squares.encode(x=x, y=y, color=shade, tooltip=told)
     stay = pd.DataFrame(Ring().centres[1:].numpy(), columns=["x", "y"])
     spots = alt.Chart(stay).mark_circle(size=60, color="#ffffff", opacity=0.9).encode(x=x, y=y)
     ring = here.transform_calculate(
@@ -81,7 +83,8 @@ def _bars(table: pd.DataFrame, order: list[str]) -> alt.LayerChart:
     here = alt.Chart(drawn).transform_filter(HERE)
     y = alt.Y("autoencoder:N", sort=[NAMES[a] for a in order], title=None).axis(ticks=False, domain=False)
     x = alt.X("f1:Q", title="F1 of the best latent").scale(domain=[0, 1.0], nice=False).axis(format=".1f")
-    bars = here.mark_bar(height=14).encode(x=x, y=y, color=colour(drawn))
+    tooltip = [alt.Tooltip(f"{c}:Q", format=".3f") for c in ("f1", "f1_others")]
+    bars = here.mark_bar(height=14).encode(x=x, y=y, color=colour(drawn), tooltip=tooltip)
     ticks = here.mark_tick(thickness=2.5, size=20, color="currentColor").encode(x="f1_others:Q", y=y)
     words = here.mark_text(align="left", fontWeight=600, color="#ffffff")
     words = words.encode(x=alt.value(6), y=y, text=alt.Text("f1:Q", format=".2f"))
