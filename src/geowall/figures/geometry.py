@@ -63,15 +63,15 @@ def _lab_panel(table: pd.DataFrame, estimator: str, width: int) -> alt.LayerChar
 
 
 def _key(kinds: list[str], measured: bool = True) -> alt.Chart:
-    """Names of the lines in their colours, above the panels."""
+    """Names of the lines in their colours, one under another, so that a phone shows them."""
     rows = [("measured, with interval", theme.BLUE)] if measured else []
     rows += [(KINDS[kind], KIND_COLOURS[list(KINDS).index(kind)]) for kind in kinds]
     table = pd.DataFrame(rows, columns=["text", "colour"])
-    table["x"], table["y"] = table.index % 2 * 265, table.index // 2 * 16
+    table["y"] = table.index * 16
     marks = alt.Chart(table).mark_text(align="left", baseline="top", fontWeight=600, fontSize=11)
-    x, y = alt.X("x:Q", scale=None, axis=None), alt.Y("y:Q", scale=None, axis=None)
-    marks = marks.encode(x=x, y=y, text="text:N", color=alt.Color("colour:N", scale=None))
-    return marks.properties(width=480, height=16 * -(-len(rows) // 2))
+    place, ink = alt.Y("y:Q", scale=None, axis=None), alt.Color("colour:N", scale=None)
+    marks = marks.encode(x=alt.value(0), y=place, text="text:N", color=ink)
+    return marks.properties(width=270, height=16 * len(rows))
 
 
 def fig_profiles(published: pd.DataFrame, measured: pd.DataFrame) -> alt.TopLevelMixin:
