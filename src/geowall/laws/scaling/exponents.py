@@ -1,0 +1,88 @@
+"""Width exponents of every layer without a floor: the chord between two widths, and the surface.
+
+>>> import pandas as pd
+>>> one = {"source": "lab", "model": "m", "layer": 0, "site": "res", "architecture": "topk"}
+>>> rows = [{"d_sae": n, "l0": l0, "nmse": n**-0.3 / l0, "spread": 0.0} for n in (64, 256) for l0 in (8, 32)]
+>>> found = exponents(pd.DataFrame(rows).assign(**one, schedule="matched"), [10.0, 20.0], backbone=[64, 256], n_bootstrap=1)
+>>> found[["form", "k", "alpha_width"]].round(3).head(2).to_numpy().tolist()
+[['secant', 10.0, 0.3], ['secant', 20.0, 0.3]]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from geowall.laws.scaling import surface, uncertainty
+from geowall.laws.scaling.grid import Grid, of_layers
+
+
+def exponents(
+    checkpoints: pd.DataFrame,
+    ks: Sequence[float],
+    backbone: Sequence[int],
+    n_bootstrap: int = 200,
+    seed: int = 0,
+    reach: float = 1.25,
+) -> pd.DataFrame:
+    """Return the no-floor exponents of every layer and grid at every ``k``, with 95 % intervals.
+
+    ``form`` is ``secant`` (two backbone widths at one ``k``, Eq. 16), ``no_floor`` (the surface of Eq. 6 on
+    these two widths, the paper's way) or ``no_floor_all`` (the surface on all widths). ``extrapolated`` says
+    that a width was read beyond its checkpoints at this ``k``. Columns: the group, form, k, alpha_width,
+    beta_n, beta_k, gamma, low, high, narrow, wide, n_widths, n_checkpoints, extrapolated.
+    """
+    made = []
+    for key, grid in of_layers(checkpoints, ks, n_bootstrap, seed, reach):
+        rows = [*_secants(grid, backbone), *_surfaces(grid, backbone)]
+        made += [key | row for row in rows]
+    return pd.DataFrame(made)
+
+
+def _secants(grid: Grid, backbone: Sequence[int]) -> Iterator[dict[str, object]]:
+    pair = grid.backbone(backbone)
+    if pair is None:
+        return
+    narrow, wide = grid.widths[list(pair)]
+    for j, k in enumerate(grid.ks):
+        alphas = surface.secant(*grid.log_error[list(pair), j], wide / narrow)
+        if np.isfinite(alphas[0]):
+            yield _row(grid, list(pair), "secant", j, k, alphas)
+
+
+def _surfaces(grid: Grid, backbone: Sequence[int]) -> Iterator[dict[str, object]]:
+    pair = grid.backbone(backbone)
+    sets = {"no_floor": list(pair) if pair else [], "no_floor_all": list(range(len(grid.widths)))}
+    for form, used in sets.items():
+        cells = grid.measured[used]
+        if form == "no_floor":  # a full grid, so that the surface has the slope of the chord
+            cells = cells & cells.all(axis=0)
+        if (cells.sum(axis=1) > 1).sum() < 2:
+            continue
+        width, k = np.nonzero(cells)
+        n = grid.widths[used][width].astype(float)
+        theta = surface.fit(n, grid.ks[k], grid.log_error[used][width, k].T)
+        for j, at in enumerate(grid.ks):
+            if grid.reached(at)[used].sum() > 1:
+                coefficients = dict(zip(("beta_n", "beta_k", "gamma"), theta[0, 1:].tolist(), strict=True))
+                yield _row(grid, used, form, j, at, surface.alpha_at(theta, at)) | coefficients
+
+
+def _row(grid: Grid, used: list[int], form: str, j: int, k: float, alphas: np.ndarray) -> dict[str, object]:
+    drawn = alphas[1:] if len(alphas) > 1 else alphas
+    low, high = uncertainty.middle(drawn)
+    nothing = dict.fromkeys(("beta_n", "beta_k", "gamma"), float("nan"))
+    ends = {"low": float(low), "high": float(high)}
+    widths = {"narrow": int(grid.widths[used[0]]), "wide": int(grid.widths[used[-1]]), "n_widths": len(used)}
+    counts = {"n_checkpoints": int(grid.n_checkpoints[used].sum())}
+    beyond = {"extrapolated": bool(not grid.measured[used, j].all())}
+    return (
+        {"form": form, "k": float(k), "alpha_width": float(alphas[0])}
+        | nothing
+        | ends
+        | widths
+        | counts
+        | beyond
+    )
