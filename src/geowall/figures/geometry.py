@@ -22,6 +22,7 @@ KINDS = {
     "clusters_same_dim": "clusters, the layer's tangent dimension",
 }
 KIND_COLOURS = [theme.ORANGE, theme.RED, theme.PURPLE, theme.GREEN]
+MARKS = ["circle", "square", "triangle-up", "diamond"]  # of models
 
 
 def _published_panel(table: pd.DataFrame, estimator: str, width: int) -> alt.LayerChart:
@@ -59,7 +60,11 @@ def _lab_panel(table: pd.DataFrame, estimator: str, width: int) -> alt.LayerChar
     colour = alt.Color("surrogate:N", scale=scale, legend=None)
     tips = ["model:N", "layer:Q", "surrogate:N", alt.Tooltip("value:Q", format=".3f")]
     dashed = dashed.encode(x=x, y=y, color=colour, detail="model:N", tooltip=tips)
-    return (band + dashed + line).properties(width=width, height=110)
+    last = own[own["surrogate"] == first].sort_values("layer").groupby("model").tail(1)
+    last = last.assign(name=last["model"].str.rsplit("-", n=1).str[-1])[["layer", "value", "name"]]
+    ends = alt.Chart(last).mark_text(align="right", dy=-8, fontSize=10, color=theme.BLUE)
+    names = ends.encode(x=x, y=y, text="name:N")
+    return (band + dashed + line + names).properties(width=width, height=110)
 
 
 def _key(kinds: list[str], measured: bool = True) -> alt.Chart:
@@ -107,7 +112,7 @@ def fig_profiles(published: pd.DataFrame, measured: pd.DataFrame) -> alt.TopLeve
 
 def fig_excess(table: pd.DataFrame) -> alt.TopLevelMixin:
     """What each summary exceeds its surrogate by, with intervals, in units of the summary itself."""
-    drawn = table.copy()
+    drawn, models = table.copy(), list(dict.fromkeys(table["model"]))
     for column in ("excess", "low", "high"):
         drawn[column] = drawn[column] / drawn["value"]
     panels = []
@@ -118,7 +123,7 @@ def fig_excess(table: pd.DataFrame) -> alt.TopLevelMixin:
         scale = alt.Scale(domain=list(KINDS), range=KIND_COLOURS)
         base = alt.Chart(own).encode(x=x, color=alt.Color("surrogate:N", scale=scale, legend=None))
         tooltip = ["model:N", "layer:Q", "surrogate:N", alt.Tooltip("excess:Q", format="+.1%")]
-        shape = alt.Shape("model:N", legend=None)
+        shape = alt.Shape("model:N", scale=alt.Scale(domain=models, range=MARKS[: len(models)]), legend=None)
         points = base.mark_point(size=28, filled=True, opacity=1).encode(y=y, shape=shape, tooltip=tooltip)
         bars = base.mark_rule(opacity=0.5).encode(y=alt.Y("low:Q"), y2="high:Q")
         zero = (
@@ -134,11 +139,12 @@ def fig_excess(table: pd.DataFrame) -> alt.TopLevelMixin:
         k: ", ".join(f"{SYMBOLS[e]} {clear[k, e]:.0%}" for e in ("kappa_ms", "kappa_tv")) for k in kinds
     }
     found = "; ".join(f"{KINDS[k]}: {words}" for k, words in curved.items())
+    drawn_as = ", ".join(f"{model}: {mark}s" for model, mark in zip(models, MARKS, strict=False))
     return theme.finish(
         chart,
         "excess",
         caption="What is left of each summary when its flat surrogate is subtracted, as a share of the "
-        "summary. Share "
+        f"summary ({drawn_as}). Share "
         f"of layers at which a curvature summary is clearly above the surrogate: {found}.",
         alt=f"Two panels of the excess over surrogates by layer. Share of layers clearly above: {found}.",
     )
