@@ -1,0 +1,322 @@
+"""The claims of the Geometric Wall paper (Zaher et al. 2026): exponents, curvature, transfer, floors.
+
+>>> len({claim.claim for claim in CLAIMS}) == len(CLAIMS)
+True
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from geowall.laws.tables import where
+from geowall.wall.claims import NONE, Claim, Control
+from geowall.wall.evidence import Found, MissingError, cell, correlation, made, only, share
+from geowall.wall.rules import above, below, same
+
+PAPER = "zaher2026"
+ALPHA = {"source": "published", "target": "alpha_k50", "dropped_layers": 0}
+BLOCK = ALPHA | {"features": "kappa_ms", "statistic": "r2", "bootstrap": "block"}
+FOUR = ["d_int", "kappa_ms", "kappa_tv", "nu"]
+LAB = {"source": "lab", "site": "res", "architecture": "jumprelu", "schedule": "matched"}
+THREE_WIDTHS = [("gemma-2-2b", 5), ("gemma-2-2b", 19), ("gemma-2-9b", 9), ("gemma-2-9b", 31)]
+
+
+def agreeing(numbers: pd.DataFrame) -> Found:
+    """Share of the printed numbers that come out, within the error of reading the drawings."""
+    return Found(float((numbers["agrees"] != "no").mean()))
+
+
+def lead(stage2: pd.DataFrame, source: str = "published") -> Found:
+    """R2 of curvature less that of the best other summary, in the model where it is least."""
+    rows = only(stage2, "08/stage2", source=source, dropped_layers=0, features=FOUR)
+    rows = rows[rows["target"].astype(str).str.startswith("alpha")]
+    wide = rows.pivot_table(index=["model", "target"], columns="features", values="r2")
+    return Found(float((wide["kappa_ms"] - wide.drop(columns="kappa_ms").max(axis=1)).min()))
+
+
+def largest_p(tests: pd.DataFrame) -> Found:
+    """Largest p of the paper's own test over the two models."""
+    return Found(
+        float(only(tests, "08/null_tests", features="kappa_ms", null="permutation")["p_value"].max())
+    )
+
+
+def false_alarms(alarms: pd.DataFrame) -> Found:
+    """How often that test finds a link between random walks, at its best."""
+    rates = only(alarms, "08/false_alarms", series="random walk", null="permutation")["false_alarm_rate"]
+    return Found(float(rates.min()))
+
+
+def worst_sweep(sweep: pd.DataFrame) -> Found:
+    """Smallest leave-one-out R2 of curvature over sparsities and models."""
+    rows = only(sweep, "08/sparsity", source="published", features="kappa_ms")
+    return Found(float(rows["loo_r2"].min()))
+
+
+def lab_r2(stage2: pd.DataFrame, model: str) -> Found:
+    """R2 of left-out lab layers by curvature, the matched JumpReLU grid where there are several."""
+    rows = only(stage2, "08/stage2", source="lab", model=model, features="kappa_ms", dropped_layers=0)
+    rows = rows[rows["target"].astype(str).str.startswith("alpha")]
+    for name, value in LAB.items():
+        rows = where(rows, **{name: value}) if name in rows else rows
+    if rows.empty:
+        raise MissingError(f"08/stage2 has no exponent of {model}")
+    return Found(float(rows["loo_r2"].iloc[0]))
+
+
+def lab_transfer(transfer: pd.DataFrame) -> Found:
+    """Transfer R2 by curvature from one lab model to the other, the worse of both ways."""
+    names = ["lab-small", "lab-large"]
+    rows = only(
+        transfer, "08/transfer", source="lab", train_model=names, test_model=names, features="kappa_ms"
+    )
+    rows = rows[(rows["clip"] == "training") & (rows["dropped_layers"] == 0)]
+    if rows.empty:
+        raise MissingError("08/transfer has no transfer between lab models")
+    row = rows.loc[rows["transfer_r2"].idxmin()]
+    return Found(float(row["transfer_r2"]), float(row.get("low", NONE)), float(row.get("high", NONE)))
+
+
+def first_less_others(laws: pd.DataFrame, source: str) -> Found:
+    """Exponent of layer 0 less the largest of the layers past the first quarter, in the worse model."""
+    rows = only(laws, "07/layer_laws", source=source, form="no_floor")
+    rows = _at_one_k(_grid(rows))
+    gaps = []
+    for _, group in rows.groupby("model"):
+        deep = group[group["layer"] > group["layer"].max() / 4]
+        first = group[group["layer"] == 0]
+        best = deep.loc[deep["alpha_width"].idxmax()]
+        gap = float(first["alpha_width"].iloc[0] - best["alpha_width"])
+        half = np.hypot(*((row["high"] - row["low"]) / 2 for row in (first.iloc[0], best)))
+        gaps.append(Found(gap, gap - half, gap + half) if np.isfinite(half) else Found(gap))
+    return min(gaps, key=lambda found: found.value)
+
+
+def _grid(laws: pd.DataFrame) -> pd.DataFrame:
+    """The residual stream's matched JumpReLU rows of the lab; all rows of other sources."""
+    lab = laws["source"] == "lab"
+    usual = np.logical_and.reduce([laws[name] == value for name, value in LAB.items() if name != "source"])
+    return laws[~lab | usual]
+
+
+def _at_one_k(laws: pd.DataFrame) -> pd.DataFrame:
+    """The rows at k = 50 where there are any, else at the k with the most layers inside their data."""
+    if (laws["k"] == 50).any():
+        return laws[laws["k"] == 50]
+    inside = laws[~laws["extrapolated"]]
+    inside = inside if len(inside) else laws
+    return laws[laws["k"] == inside.groupby("k")["layer"].size().idxmax()]
+
+
+def secant_gap(laws: pd.DataFrame) -> Found:
+    """Largest difference of the surface's exponent and the chord's over published layers at k = 50."""
+    rows = only(laws, "07/layer_laws", source="published", k=50.0, form=["no_floor", "secant"])
+    wide = rows.pivot_table(index=["model", "layer"], columns="form", values="alpha_width").dropna()
+    return Found(float((wide["no_floor"] - wide["secant"]).abs().max()))
+
+
+def floors(laws: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Fitted floors of a source at one k: model, layer, floor, low, high."""
+    rows = laws[laws["form"].astype(str).str.startswith("with_floor") & (laws["source"] == source)]
+    rows = rows[~rows["form"].astype(str).str.endswith("printed")]
+    if rows.empty:
+        raise MissingError(f"07/layer_laws has no fitted floor of source {source}")
+    plain = rows[rows["form"] == "with_floor"]
+    return _at_one_k(_grid(plain if len(plain) else rows))
+
+
+def one_floor(laws: pd.DataFrame, model: str, layer: int) -> Found:
+    """The fitted floor of a published showcase layer at k = 50."""
+    row = only(floors(laws, "published"), "07/layer_laws, with a floor,", model=model, layer=layer).iloc[0]
+    return Found(float(row["floor"]), float(row["low"]), float(row["high"]))
+
+
+def least_bound(laws: pd.DataFrame) -> Found:
+    """Largest lower end of the floors' intervals at the four layers of three widths."""
+    own = floors(laws, "published")
+    kept = [own[(own["model"] == m) & (own["layer"] == n)]["low"] for m, n in THREE_WIDTHS]
+    lows = pd.concat(kept)
+    if lows.empty:
+        raise MissingError("07/layer_laws has no floor of a layer with three widths")
+    return Found(float(lows.min()))
+
+
+def positive(laws: pd.DataFrame) -> Found:
+    """Share of lab layers whose floor's interval stays clear of zero."""
+    own = floors(laws, "lab")
+    return share(own["low"] > 0.01 * own["floor"].abs())
+
+
+def floors_by(laws: pd.DataFrame, geometry: pd.DataFrame, source: str, summary: str) -> Found:
+    """Correlation over layers of fitted floors with a geometric summary."""
+    own = floors(laws, source)
+    if "estimator" in geometry:
+        first = geometry[geometry["estimator"] == summary].drop_duplicates(["model", "layer"])
+        geometry = first.rename(columns={"value": summary})
+    both = own.merge(geometry[["model", "layer", summary]], on=["model", "layer"]).dropna(subset=["floor"])
+    return correlation(both["floor"], both[summary])
+
+
+def clearly_curved(excess: pd.DataFrame, surrogate: str) -> Found:
+    """Share of layers whose curvature lies clearly above that of a flat twin."""
+    rows = only(excess, "06/excess", estimator="kappa_ms", surrogate=surrogate)
+    return share(rows["low"] > 0)
+
+
+def mean_over_trimmed(rules: pd.DataFrame) -> Found:
+    """Plain over trimmed mean error of the lab's checkpoints, the largest."""
+    own = only(rules, "05/rules", source="here")
+    return Found(float((own["nmse_mean"] / own["nmse"]).max()))
+
+
+def twins(inventory: pd.DataFrame) -> Found:
+    """Pairs of checkpoints of Gemma 2 2B that differ by one in the sparsity of their name."""
+    own = inventory[inventory["model"] == "gemma-2-2b"].sort_values(["layer", "width", "nominal_l0"])
+    steps = own.groupby(["layer", "width"])["nominal_l0"].diff()
+    return Found(float((steps == 1).sum()))
+
+
+WHOLE = {"source": "published", "dropped_layers": 0}
+FITS = [
+    Claim(
+        PAPER, f"Curvature fits the exponent at {size}, R²", "published", there,
+        cell("08/intervals", "value", model=model, **BLOCK), same(5e-4), "08", "fits",
+        Control(
+            "a curve in depth alone does as well",
+            cell("08/gaps", "gap", model=model, features="kappa_ms", rival="depth", **WHOLE),
+            above(0),
+        ),
+    )
+    for model, size, there in (("gemma-2-2b", "2B", 0.979), ("gemma-2-9b", "9B", 0.929))
+]  # fmt: skip
+TRANSFER = WHOLE | {"features": "kappa_ms"}
+TRANSFERS = [
+    Claim(
+        PAPER, f"The law transfers to {size}, R²", "published", there,
+        cell("08/transfer", "transfer_r2", test_model=model, clip="own", **TRANSFER), same(1e-3),
+        "08", "transfer",
+        Control(
+            "with the training model's bounds the interval reaches below zero",
+            cell("08/transfer", "transfer_r2", test_model=model, clip="training", **TRANSFER),
+            above(0),
+        ),
+    )
+    for model, size, there in (("gemma-2-9b", "9B", 0.920), ("gemma-2-2b", "2B", 0.970))
+]  # fmt: skip
+REGRESSION = [
+    Claim(
+        PAPER, "Printed tables follow from the figures", "published", 1.0,
+        made(agreeing, "08/printed_against_recomputed"), same(0), "08", "printed",
+    ),
+    *FITS,
+    Claim(
+        PAPER, "Curvature leads the other summaries, R²", "published", 0.056,
+        made(lead, "08/stage2"), same(1e-3), "08", "hierarchy",
+        Control(
+            "beside depth, dimension leads curvature once four layers are left out",
+            cell(
+                "08/gaps", "gap", source="published", model="gemma-2-2b", dropped_layers=4,
+                features="depth+kappa_ms", rival="depth+d_int",
+            ),
+            above(0),
+        ),
+    ),
+    *TRANSFERS,
+    Claim(
+        PAPER, "Beats random orders of layers, p", "published", 0.01,
+        made(largest_p, "08/null_tests"), below(0.0101), "08", "nulls",
+        Control(
+            "the same test finds a link between most pairs of random walks",
+            made(false_alarms, "08/false_alarms"), below(0.1),
+        ),
+    ),
+    Claim(
+        PAPER, "Holds at every sparsity, least R²", "published", 0.85,
+        made(worst_sweep, "08/sparsity"), same(5e-3), "08", "sparsity",
+    ),
+    *(
+        Claim(
+            PAPER, f"Curvature predicts left-out layers of {model}", "lab", there,
+            made(partial(lab_r2, model=model), "08/stage2"), above(0), "08", "hierarchy",
+        )
+        for model, there in (("lab-small", 0.976), ("lab-large", 0.869))
+    ),
+    Claim(
+        PAPER, "The law transfers between lab models", "lab", 0.920,
+        made(lab_transfer, "08/transfer"), above(0), "08", "transfer",
+    ),
+]  # fmt: skip
+GEOMETRY = [
+    Claim(
+        PAPER, "κ_ms answers to curvature before all else", "toy", NONE,
+        cell("06/specificity", "ratio", estimator="kappa_ms"), above(1), "06", "responses",
+    ),
+    Claim(
+        PAPER, "Layers are more curved than flat clouds", "lab", 1.0,
+        made(partial(clearly_curved, surrogate="gaussian"), "06/excess"), above(0.5), "06", "excess",
+    ),
+    Claim(
+        PAPER, "κ_ms and κ_tv are one variable, r", "lab", 0.98,
+        cell("06/feature_correlations", "correlation", source="lab", first="kappa_tv", second="kappa_ms"),
+        above(0.8), "06", "feature-correlations",
+    ),
+    Claim(
+        PAPER, "The plain mean error is useless, over trimmed", "lab", 85.6,
+        made(mean_over_trimmed, "05/rules"), above(2), "05", "tokens",
+    ),
+    Claim(
+        PAPER, "844 checkpoints, less doubtful twins", "published", 844.0,
+        made(lambda t: Found(float(len(t))), "data/published/gemma_scope_checkpoints.csv"), same(0),
+        "05", "errors",
+        Control(
+            "ten pairs differ by one in their names and are probably the same",
+            made(twins, "data/published/gemma_scope_checkpoints.csv"), below(1),
+        ),
+    ),
+]  # fmt: skip
+LAWS = [
+    Claim(
+        PAPER, "Chord and surface agree, largest gap", "published", 0.01,
+        made(secant_gap, "07/layer_laws"), below(0.01), "07", "exponents",
+    ),
+    Claim(
+        PAPER, "Layer 0 has the largest exponent, by", "lab",
+        made(partial(first_less_others, source="published"), "07/layer_laws"),
+        made(partial(first_less_others, source="lab"), "07/layer_laws"), above(0), "07", "exponents",
+    ),
+    *(
+        Claim(
+            PAPER, f"Floor at {size} layer {layer}, seven widths", "published", there,
+            made(partial(one_floor, model=model, layer=layer), "07/layer_laws"), same(5e-3), "07", "floors",
+        )
+        for model, size, layer, there in (("gemma-2-2b", "2B", 12, 0.106), ("gemma-2-9b", "9B", 20, 0.099))
+    ),
+    Claim(
+        PAPER, "Floors of the layers with three widths", "published", 0.044,
+        made(least_bound, "07/layer_laws"), above(0.001), "07", "floors",
+    ),
+    Claim(
+        PAPER, "Every layer has a floor, share of the lab's", "lab", 1.0,
+        made(positive, "07/layer_laws"), above(0.5), "07", "floors",
+    ),
+    *(
+        Claim(
+            PAPER, f"Floors rise with {word} over six layers, r", "published", there,
+            made(partial(floors_by, source="published", summary=summary), "07/layer_laws", "08/layers"),
+            above(0), "09", "wall-floors",
+        )
+        for summary, word, there in (("d_int", "dimension", 0.88), ("kappa_ms", "curvature", 0.82))
+    ),
+    *(
+        Claim(
+            PAPER, f"Floors rise with {word} over the lab, r", "lab", there,
+            made(partial(floors_by, source="lab", summary=summary), "07/layer_laws", "06/layer_geometry"),
+            above(0), "09", "wall-floors",
+        )
+        for summary, word, there in (("d_int", "dimension", 0.88), ("kappa_ms", "curvature", 0.82))
+    ),
+]  # fmt: skip
+CLAIMS = [*REGRESSION, *LAWS, *GEOMETRY]

@@ -1,0 +1,118 @@
+"""When a claim counts as reproduced: every rule of the verdict table, each stated once.
+
+A **test** looks at a number and its interval and says yes, no, or undecided; a claim may also have a
+**control**, a second number that must pass if the first is to mean what the paper takes it to mean.
+
+* *not testable here*: the number does not exist in this book, and the reason says why;
+* *not reproduced*: the number fails its test;
+* *reproduced with caveat*: it passes, but its interval reaches to the other side, or the control fails;
+* *reproduced*: it passes with its whole interval, and so does the control.
+
+>>> verdict(above(0.0).of(0.3, 0.1, 0.5)), verdict(above(0.0).of(0.3, -0.1, 0.5)), verdict("yes", "no")
+('reproduced', 'reproduced with caveat', 'reproduced with caveat')
+>>> about(2).of(0.08, 0.07, 0.09, published=0.05), same(0.0005).of(0.9794, published=0.979)
+('undecided', 'yes')
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isnan, nan
+
+REPRODUCED, CAVEAT, FAILED, UNTESTED = VERDICTS = (
+    "reproduced",
+    "reproduced with caveat",
+    "not reproduced",
+    "not testable here",
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A test: what passes, what leaves it undecided, what fails it, and the function that tells.
+
+    The function takes (value, low, high, published).
+    """
+
+    words: str
+    doubt: str
+    denial: str
+    judge: Callable[[float, float, float, float], str]
+
+    def of(self, value: float, low: float = nan, high: float = nan, published: float = nan) -> str:
+        """Return ``yes``, ``undecided`` or ``no``; without an interval the value stands for both its ends.
+
+        Raises ValueError for a value that is not a number, or an interval that does not run upwards.
+        """
+        low, high = (value if isnan(end) else end for end in (low, high))
+        if isnan(value) or low > high:
+            raise ValueError(f"no number to judge: {value} in [{low}, {high}]")
+        return self.judge(value, low, high, published)
+
+
+def above(limit: float) -> Rule:
+    """The whole interval above ``limit`` is a yes, the value alone is undecided."""
+    return Rule(
+        f"above {limit:g}",
+        f"its interval reaches below {limit:g}",
+        f"not above {limit:g}",
+        lambda value, low, high, _: "yes" if low > limit else "undecided" if value > limit else "no",
+    )
+
+
+def below(limit: float) -> Rule:
+    """The whole interval below ``limit`` is a yes, the value alone is undecided."""
+    return Rule(
+        f"below {limit:g}",
+        f"its interval reaches above {limit:g}",
+        f"not below {limit:g}",
+        lambda value, low, high, _: "yes" if high < limit else "undecided" if value < limit else "no",
+    )
+
+
+def same(tolerance: float) -> Rule:
+    """Within ``tolerance`` of the paper's number; undecided if only the interval holds that number."""
+    return Rule(
+        f"within {tolerance:g} of the paper's number",
+        "only its interval holds the paper's number",
+        "the paper's number is outside its interval" if tolerance else "not the paper's number",
+        lambda value, low, high, there: (
+            "yes" if abs(value - there) <= tolerance else "undecided" if low <= there <= high else "no"
+        ),
+    )
+
+
+def about(factor: float) -> Rule:
+    """The paper's number lies in the interval; undecided if it is only within a ``factor`` of the value."""
+    return Rule(
+        f"the paper's number in the interval, or else within a factor of {factor:g}",
+        f"within a factor of {factor:g}, but outside the interval",
+        f"off by more than a factor of {factor:g}",
+        lambda value, low, high, there: (
+            "yes"
+            if low <= there <= high
+            else "undecided"
+            if value * there > 0 and 1 / factor <= value / there <= factor
+            else "no"
+        ),
+    )
+
+
+def between(least: float, most: float) -> Rule:
+    """The whole interval between two numbers is a yes, the value alone is undecided."""
+    return Rule(
+        f"between {least:g} and {most:g}",
+        f"its interval reaches outside {least:g} to {most:g}",
+        f"not between {least:g} and {most:g}",
+        lambda value, low, high, _: (
+            "yes" if least <= low and high <= most else "undecided" if least <= value <= most else "no"
+        ),
+    )
+
+
+def verdict(number: str, control: str = "yes") -> str:
+    """The verdict from what the test says of a number, and of its control where there is one."""
+    if number == "no":
+        return FAILED
+    return REPRODUCED if number == "yes" and control == "yes" else CAVEAT

@@ -1,0 +1,138 @@
+"""The verdict table: every claim of the three papers, judged from the tables of the other chapters.
+
+Nothing is typed but the claims themselves and the papers' numbers. An empty shelf judges nothing:
+
+>>> table = verdicts({})
+>>> set(table["verdict"]), len(table) > 30
+({'not testable here'}, True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isnan, nan
+
+import pandas as pd
+
+from geowall.paths import ROOT
+from geowall.wall import claims_capacity, claims_geometry, claims_projection, rules
+from geowall.wall.claims import Claim
+from geowall.wall.evidence import Found, MissingError, Shelf, path_of
+
+CLAIMS = (*claims_geometry.CLAIMS, *claims_capacity.CLAIMS, *claims_projection.CLAIMS)
+COLUMNS = ["paper", "claim", "source", "published_value", "value", "low", "high", "verdict", "why"]
+COLUMNS += ["rule", "chapter", "figure"]
+
+
+def needed(claims: Sequence[Claim] = CLAIMS) -> list[str]:
+    """Names of the tables that the claims are judged by."""
+    return sorted({name for claim in claims for name in claim.tables})
+
+
+def present(claims: Sequence[Claim] = CLAIMS) -> dict[str, str]:
+    """Name and path, from the root of the book, of the tables that are published."""
+    paths = {name: path_of(name) for name in needed(claims)}
+    return {name: path for name, path in paths.items() if (ROOT / path).is_file()}
+
+
+def verdicts(shelf: Shelf) -> pd.DataFrame:
+    """Judge every claim by the tables on the shelf; a row a claim, in the order of the papers.
+
+    Columns: paper, claim, source, published_value, value, low, high, verdict, why (the caveat, or why it
+    cannot be tested), rule, chapter, figure (its label). ``shelf`` maps ``08/transfer`` to that table.
+    """
+    return pd.DataFrame([_judged(claim, shelf) for claim in CLAIMS], columns=COLUMNS)
+
+
+def _judged(claim: Claim, shelf: Shelf) -> dict[str, object]:
+    try:
+        published = claim.there(shelf)
+        found = claim.number.find(shelf)
+        says = claim.rule.of(found.value, found.low, found.high, published)
+        control = _control(claim, shelf)
+        verdict, why = rules.verdict(says, control), _why(claim, says, control)
+    except MissingError as reason:
+        published = claim.published if isinstance(claim.published, float) else nan
+        found, verdict, why = Found(nan), rules.UNTESTED, str(reason)
+    return {
+        "paper": claim.paper,
+        "claim": claim.claim,
+        "source": claim.source,
+        "published_value": published,
+        "value": found.value,
+        "low": found.low,
+        "high": found.high,
+        "verdict": verdict,
+        "why": why,
+        "rule": claim.rule.words,
+        "chapter": claim.chapter,
+        "figure": f"fig-{claim.figure}",
+    }
+
+
+def _control(claim: Claim, shelf: Shelf) -> str:
+    if claim.control is None:
+        return "yes"
+    found = claim.control.number.find(shelf)
+    return claim.control.rule.of(found.value, found.low, found.high)
+
+
+def _why(claim: Claim, says: str, control: str) -> str:
+    if says == "no":
+        return claim.rule.denial
+    reasons = [claim.rule.doubt] if says == "undecided" else []
+    reasons += [claim.control.otherwise] if claim.control and control != "yes" else []
+    return "; ".join(reasons)
+
+
+def count(table: pd.DataFrame) -> pd.DataFrame:
+    """How many claims of each paper have each verdict: paper, verdict, n_claims, of."""
+    wide = table.groupby(["paper", "verdict"]).size().unstack(fill_value=0)
+    wide = wide.reindex(index=table["paper"].unique(), columns=list(rules.VERDICTS), fill_value=0)
+    long = wide.stack().rename("n_claims").reset_index()
+    return long.assign(of=long["paper"].map(wide.sum(axis=1)))
+
+
+def markdown(table: pd.DataFrame, paper: str) -> str:
+    """The rows of one paper as a MyST table, each with its reason and a reference to its figure."""
+    lines = ["| Claim | Paper | Here | Verdict | Seen in |", "|---|--:|--:|---|---|"]
+    for row in table[table["paper"] == paper].itertuples():
+        why = f": {row.why}" if row.why else ""
+        figure = f"{{numref}}`{row.figure}`"
+        here = shown(row.value, row.low, row.high)
+        claim = row.claim if row.source == "published" else f"{row.claim} ({row.source})"
+        said = f"**{row.verdict}**{why}"
+        lines.append(f"| {claim} | {short(row.published_value)} | {here} | {said} | {figure} |")
+    return "\n".join(lines)
+
+
+def shown(value: float, low: float = nan, high: float = nan) -> str:
+    """A number with its interval, as the table prints it.
+
+    >>> shown(0.9792, 0.59, 0.987), shown(2_874_009.0), shown(float("nan"))
+    ('0.979 [0.590, 0.987]', '2.87e6', '–')
+    """
+    if isnan(value):
+        return "–"
+    ends = "" if isnan(low) or isnan(high) or low == high else f" [{short(low)}, {short(high)}]"
+    return short(value) + ends
+
+
+def short(value: float) -> str:
+    """Three digits, a true minus, no trailing noise; a dash for no number."""
+    if isnan(value):
+        return "–"
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size >= 1e5:
+        text = f"{value:.2e}".replace("e+0", "e").replace(".00e", "e")
+    elif size >= 100:
+        text = f"{value:.0f}"
+    elif size >= 10:
+        text = f"{value:.1f}"
+    elif size >= 0.0995:
+        text = f"{value:.3f}" if size < 1 else f"{value:.2f}"
+    else:
+        text = f"{value:.4f}" if size >= 0.0005 else f"{value:.0e}".replace("e-0", "e-")
+    return text.replace("-", "−") if not text.endswith(("e", "e-")) else text
