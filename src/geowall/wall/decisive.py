@@ -1,7 +1,7 @@
 """What would change our mind, in numbers: how much more data would decide what is undecided.
 
-An interval shrinks as the root of the data behind it. A gap of 0.02 known to 0.06 either way needs nine times the
-data to be clear of zero:
+An interval shrinks as the root of the data behind it. A gap of 0.02 known to 0.06 either way needs nine times
+the data to be clear of zero:
 
 >>> times_the_data(0.02, -0.04, 0.08)
 9.0
@@ -33,8 +33,8 @@ def times_the_data(value: float, low: float, high: float) -> float:
 def more_data(gaps: pd.DataFrame, questions: Sequence[tuple[str, str, str]]) -> pd.DataFrame:
     """For gaps in leave-one-out R2 (chapter 08): what it would take to decide them, at their present size.
 
-    ``questions``: (features, rival, words). Columns: question, model, value, low, high, n_times (as much data),
-    decided.
+    ``questions``: (features, rival, words). Columns: question, model, value, low, high, n_times (as much
+    data), decided.
     """
     made = []
     for features, rival, words in questions:
@@ -52,9 +52,10 @@ def more_data(gaps: pd.DataFrame, questions: Sequence[tuple[str, str, str]]) -> 
 def parting(cells: Sequence[Cell], times: float = 3.0, least: int = 4, octaves: int = 12) -> pd.DataFrame:
     """How wide must the next dictionary be to tell a floor from none?
 
-    For every cell of at least ``least`` widths a power law with and one without a floor are fitted; where they
-    part by ``times`` the scatter about the better one, a dictionary would decide. Columns: model, layer,
-    n_widths, widest, scatter (of log error), floor, decides_at (latents; empty if not within ``octaves``).
+    For every cell of at least ``least`` widths a power law with and one without a floor are fitted; where
+    they part by ``times`` the scatter about the better one, a dictionary would decide. Columns: model,
+    layer, n_widths, widest, scatter (of log error), floor, decides_at (latents; empty if not within
+    ``octaves``).
     """
     made = []
     for cell in cells:

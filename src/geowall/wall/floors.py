@@ -3,9 +3,9 @@
 A law with a floor, L = A n^-a + B, fitted without one has a smaller exponent: the floor *attenuates* it
 (Zaher 2026, Eq. 15). Half of an exponent of 0.2 may be hidden:
 
->>> rows = {"source": "lab", "model": "m", "layer": 0, "site": "res", "architecture": "topk", "schedule": "matched"}
->>> forms = [{"form": "with_floor", "alpha_width": 0.4, "floor": 0.1}, {"form": "no_floor_all", "alpha_width": 0.2}]
->>> laws = pd.DataFrame([rows | form | {"k": 16.0, "low": 0.05, "high": 0.12} for form in forms])
+>>> one = dict.fromkeys(LAYER, "m") | {"layer": 0, "k": 16.0, "low": 0.05, "high": 0.12, "floor": 0.1}
+>>> forms = [{"form": "with_floor", "alpha_width": 0.4}, {"form": "no_floor_all", "alpha_width": 0.2}]
+>>> laws = pd.DataFrame([one | form for form in forms])
 >>> layer_floors(laws, pd.DataFrame())[["attenuation", "hidden"]].iloc[0].tolist()
 [0.2, 0.5]
 """
@@ -98,7 +98,7 @@ def tracks(
 def partial(
     rows: pd.DataFrame, y: str, x: str, given: str, n_bootstrap: int, block_length: int, seed: int
 ) -> dict[str, float]:
-    """Correlation of two columns over layers, a curve in depth taken out of both if ``given`` is ``depth``."""
+    """Correlation of two columns over layers; ``depth``: with a curve in depth taken out of both."""
     layer = rows["layer"].to_numpy(float)
     design = np.ones((len(rows), 1))
     if given == "depth":

@@ -1,7 +1,8 @@
-"""Which regime are real dictionaries in? alpha from frequencies and from discovery, beta from manifolds alone.
+"""Which regime are real dictionaries in? alpha from frequencies and discovery, beta from manifolds alone.
 
 If features with frequencies i^-(1 + alpha) are tiled by n_i ~ i^-g latents each, g = (1 + alpha)/(1 + beta),
-a feature's latents share its frequency. The latents' slope s of frequency against rank is then not 1 + alpha but
+a feature's latents share its frequency. The slope s of latents' frequency against rank is then not
+1 + alpha but
 
     s = beta (1 + alpha) / (beta - alpha),   so   alpha = beta (s - 1) / (beta + s).
 
@@ -69,7 +70,7 @@ def betas(exponents: pd.DataFrame) -> pd.DataFrame:
 
 
 def growth(discovery: pd.DataFrame) -> pd.DataFrame:
-    """Exponent of D(N) at each cosine, with the 95 % interval of the straight line: tau, exponent, low, high."""
+    """Exponent of D(N) at each cosine, with the straight line's 95 % interval: tau, exponent, low, high."""
     made = []
     for tau, rows in discovery.groupby("tau"):
         x, y = np.log(rows["d_sae"].to_numpy(float)), np.log(rows["n_discovered"].to_numpy(float))
