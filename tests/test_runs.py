@@ -39,7 +39,10 @@ def wait_for(what, seconds: float = 60.0):
 
 def asleep(book: Book) -> bool:
     """Tell whether the chapter is in its sleeping cell, the fifth."""
-    pages = [nbformat.read(path, as_version=4) for path in book.runs.glob(".*/01_tiny.ipynb")]
+    try:
+        pages = [nbformat.read(path, as_version=4) for path in book.runs.glob(".*/01_tiny.ipynb")]
+    except nbformat.reader.NotJSONError:  # it is being written just now
+        return False
     return any(page.cells[4].metadata.get("papermill", {}).get("status") == "running" for page in pages)
 
 
@@ -239,6 +242,13 @@ def test_a_changed_input_is_noticed(book: Book):
     assert "0 cells executed" in book.run("run", "01").stderr
     data.write_text("a\n2\n")
     assert "done in" in book.run("run", "01").stderr
+    (book.root / "data" / "lab" / "up").mkdir(parents=True)  # a parameter of the chapter names this model
+    (book.root / "data" / "lab" / "up" / "model.safetensors").write_text("weights")
+    assert book.run("run", "01", "--force").returncode == 0
+    records = [json.loads((run / "provenance.json").read_text()) for run in book.finished()]
+    assert any("data/lab/up/model.safetensors" in record["inputs"] for record in records)
+    (book.root / "data" / "lab" / "up" / "model.safetensors").write_text("other weights")
+    assert "done in" in book.run("run", "01").stderr
 
 
 def test_plain_papermill_works_and_refuses_too(book: Book, tmp_path: Path):
@@ -271,7 +281,14 @@ def test_estimate_and_status_and_clean(book: Book):
     assert f"{round(seconds)} s" in shown and "will be reused" in shown
     book.run("run", "01", "-p", "n=4")
     assert "not published" in book.run("status").stdout
+    kept, mine = (
+        book.root / "runs" / "activations" / "tiny-0123456789ab",
+        book.root / "runs" / "saes" / "mine",
+    )
+    kept.mkdir(parents=True), mine.mkdir(parents=True)
+    assert book.run("clean").returncode == 0 and kept.exists()
     assert book.run("clean", "--all").returncode == 0 and book.finished() == []
+    assert not kept.exists() and mine.exists()
 
 
 def test_it_works_from_another_folder_and_with_out(book: Book, tmp_path: Path):

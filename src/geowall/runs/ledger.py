@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from geowall.runs import chapters, fingerprint, store
 from geowall.runs.chapters import Chapter
 
 COSTS = ROOT / "book" / "costs.json"
+KEPT = ("activations", "census", "saes")  # folders of a runs folder that chapters share
+_HASHED = re.compile(r"-[0-9a-f]{12}(-labels\.parquet|\.lock)?$")
 
 
 def provenance_of(folder: Path) -> dict[str, Any] | None:
@@ -83,11 +86,17 @@ def status(out: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def _in_use(path: Path) -> bool:
+    stem = path.name.removesuffix(".lock").removesuffix("-labels.parquet")
+    return store.is_locked(path.parent / f"{stem}.lock")
+
+
 def clean(out: Path, everything: bool) -> list[Path]:
     """Remove failed runs, what kills left behind, and all but the newest run of each chapter and profile.
 
-    Where a run is alive, what it works in is left alone. ``everything`` removes finished runs too. Returns
-    what went.
+    Where a run is alive, what it works in is left alone. ``everything`` removes finished runs too, and the
+    activations, measurements and autoencoders that chapters keep for one another (named by a hash; what a
+    reader trained under a name of their own stays). Returns what went.
     """
     doomed: list[Path] = []
     for folder in (path for path in sorted(out.glob("*")) if path.is_dir()):
@@ -105,6 +114,11 @@ def clean(out: Path, everything: bool) -> list[Path]:
             if everything or profile in newest:
                 doomed.append(run)
             newest.add(profile)
+    if everything:
+        shared = (
+            path for name in KEPT for path in sorted((out / name).glob("*")) if _HASHED.search(path.name)
+        )
+        doomed += (path for path in shared if not _in_use(path))
     for path in doomed:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     return doomed

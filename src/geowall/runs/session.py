@@ -54,6 +54,13 @@ def _injected(namespace: dict[str, Any]) -> list[str]:
     return [target.id for node in nodes for target in node.targets]
 
 
+def _lab_files(values: dict[str, Any]) -> list[Path]:
+    """Return the files of the lab's models that parameters name: a run depends on weights as on tables."""
+    given = [one for value in values.values() for one in (value if isinstance(value, list) else [value])]
+    folders = [ROOT / "data" / "lab" / one for one in given if isinstance(one, str) and one]
+    return sorted(path for folder in folders for path in folder.glob("*") if path.is_file())
+
+
 class Run:
     """One execution of one chapter."""
 
@@ -68,7 +75,8 @@ class Run:
         self.id = fingerprint.run_id(notebook, self.profile, values)
         self.folder = Path(os.environ.get("GEOWALL_RUN_FOLDER") or ROOT / "runs" / chapter / self.id)
         self._steps = Path(os.environ.get("GEOWALL_STEPS") or ROOT / "runs" / chapter / ".steps")
-        self._started, self._tables, self._inputs = time.monotonic(), {}, {}
+        self._started, self._tables = time.monotonic(), {}
+        self._inputs = {str(path.relative_to(ROOT)): store.sha256(path) for path in _lab_files(values)}
         self._checks: list[dict[str, Any]] = []
         self._saved_seconds = 0.0
         display(Markdown(f"Run `{self.id}` on `{provenance.device()}`."))
