@@ -3,7 +3,8 @@
 >>> import pandas as pd
 >>> one = {"source": "lab", "model": "m", "layer": 0, "site": "res", "architecture": "topk"}
 >>> rows = [{"d_sae": n, "l0": l0, "nmse": n**-0.3 / l0, "spread": 0.0} for n in (64, 256) for l0 in (8, 32)]
->>> found = exponents(pd.DataFrame(rows).assign(**one, schedule="matched"), [10.0, 20.0], backbone=[64, 256], n_bootstrap=1)
+>>> table = pd.DataFrame(rows).assign(**one, schedule="matched")
+>>> found = exponents(table, [10.0, 20.0], backbone=[64, 256], n_bootstrap=1)
 >>> found[["form", "k", "alpha_width"]].round(3).head(2).to_numpy().tolist()
 [['secant', 10.0, 0.3], ['secant', 20.0, 0.3]]
 """

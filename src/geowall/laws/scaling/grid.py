@@ -55,7 +55,7 @@ def of_layer(
     reach: float = 1.25,
     draws: Float[np.ndarray, "checkpoint draw"] | None = None,
 ) -> Grid:
-    """Interpolate one layer's checkpoints (columns d_sae, l0, nmse, or ``draws`` of ``log nmse``) on ``ks``."""
+    """Interpolate one layer's checkpoints (d_sae, l0, nmse, or ``draws`` of ``log nmse``) on ``ks``."""
     draws = np.log(checkpoints["nmse"].to_numpy())[:, None] if draws is None else draws
     at, found = np.log(np.asarray(ks, dtype=float)), []
     for width in np.unique(checkpoints["d_sae"]):

@@ -1,0 +1,69 @@
+"""What the lab's grid is, beside the showcase points: cells of both in one shape, training, and two budgets.
+
+>>> table = pd.DataFrame({"model": "m", "architecture": "topk", "schedule": "matched", "d_sae": [64, 128],
+...                       "train_tokens": 6400.0, "dead": [0, 32], "layer": 0})
+>>> training(table)[["d_sae", "tokens_per_latent", "dead_share"]].to_numpy().tolist()
+[[64.0, 100.0, 0.0], [128.0, 50.0, 0.25]]
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from geowall.laws.scaling import intervals
+from geowall.laws.scaling.sparsity import GROUP
+
+KIND = ["model", "architecture", "schedule"]
+
+
+def showcase_cells(showcase: pd.DataFrame, inventory: pd.DataFrame) -> pd.DataFrame:
+    """Return the published showcase points with the columns of :func:`sparsity.cells`, dropped ones included.
+
+    ``kept`` says which the paper's filter left in.
+    """
+    counts = inventory.groupby(["model", "layer", "width"]).size().rename("n_checkpoints").reset_index()
+    table = showcase.merge(counts, on=["model", "layer", "width"], how="left")
+    group = {"source": "published", "site": "res", "architecture": "jumprelu", "schedule": ""}
+    table = table.assign(**group, k=table["k"].astype(float), extrapolated=False)
+    return table.rename(columns={"width": "d_sae"})[
+        [*GROUP, "d_sae", "k", "nmse", "extrapolated", "n_checkpoints", "kept"]
+    ]
+
+
+def measured(showcase: pd.DataFrame, cells: pd.DataFrame, at: float = 50.0) -> pd.DataFrame:
+    """Return the kept showcase points at one sparsity and the lab's cells within its checkpoints."""
+    own = showcase[showcase["kept"] & (showcase["k"] == at)].drop(columns="kept")
+    return pd.concat([own, cells[~cells["extrapolated"]]], ignore_index=True)
+
+
+def training(checkpoints: pd.DataFrame) -> pd.DataFrame:
+    """Return how long each width was trained and how much of it is dead, median over layers and penalties.
+
+    Columns: model, architecture, schedule, d_sae, n_layers, n_checkpoints, train_tokens, tokens_per_latent,
+    dead_share.
+    """
+    table = checkpoints.assign(dead_share=checkpoints["dead"] / checkpoints["d_sae"])
+    grouped = table.groupby([*KIND, "d_sae"])
+    found = grouped[["train_tokens", "dead_share"]].median()
+    found["n_layers"], found["n_checkpoints"] = grouped["layer"].nunique(), grouped.size()
+    found = found.reset_index()
+    return found.assign(tokens_per_latent=found["train_tokens"] / found["d_sae"])
+
+
+def budgets(cells: pd.DataFrame, exponents: pd.DataFrame, k: float) -> pd.DataFrame:
+    """Compare the two schedules at the layers that have both, on the widths that both have.
+
+    Columns: source, model, layer, schedule, quantity (``alpha_width``, the chord between the backbone widths,
+    or ``floor_share``, the floor over the smallest error), value, low, high, narrow, wide.
+    """
+    here = cells[(cells["architecture"] == "jumprelu") & (cells["k"] == k) & ~cells["extrapolated"]]
+    both = here.groupby(["model", "layer", "d_sae"])["schedule"].transform("nunique") == 2
+    found = intervals.floors(here[both], ["every"])
+    ends = {end: found[end] / found["least"] for end in ("low", "high")}
+    shares = found.assign(quantity="floor_share", value=found["floor_share"], **ends)
+    chords = exponents[(exponents["form"] == "secant") & (exponents["k"] == k)]
+    chords = chords[chords["architecture"] == "jumprelu"].assign(quantity="alpha_width")
+    paired = chords.groupby(["model", "layer"])["schedule"].transform("nunique") == 2
+    rows = pd.concat([shares, chords[paired].assign(value=chords["alpha_width"])], ignore_index=True)
+    columns = ["source", "model", "layer", "schedule", "quantity", "value", "low", "high", "narrow", "wide"]
+    return rows[columns]
