@@ -239,7 +239,7 @@ REGRESSION = [
     ),
     *(
         Claim(
-            PAPER, f"Curvature predicts left-out layers of {model}", "lab", there,
+            PAPER, f"Curvature predicts layers of {model}, R²", "lab", there,
             made(partial(lab_r2, model=model), "08/stage2"), above(0), "08", "hierarchy",
         )
         for model, there in (("lab-small", 0.976), ("lab-large", 0.869))
@@ -264,7 +264,7 @@ GEOMETRY = [
         above(0.8), "06", "feature-correlations",
     ),
     Claim(
-        PAPER, "The plain mean error is useless, over trimmed", "lab", 85.6,
+        PAPER, "Plain mean over trimmed mean is huge", "lab", 85.6,
         made(mean_over_trimmed, "05/rules"), above(2), "05", "tokens",
     ),
     Claim(

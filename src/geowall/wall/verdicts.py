@@ -107,32 +107,30 @@ def markdown(table: pd.DataFrame, paper: str) -> str:
 
 
 def shown(value: float, low: float = nan, high: float = nan) -> str:
-    """A number with its interval, as the table prints it.
+    """A number with its interval, as tables and pictures print it.
 
     >>> shown(0.9792, 0.59, 0.987), shown(2_874_009.0), shown(float("nan"))
-    ('0.979 [0.590, 0.987]', '2.87e6', '–')
+    ('0.979 [0.59, 0.99]', '2.87e6', '–')
     """
     if isnan(value):
         return "–"
-    ends = "" if isnan(low) or isnan(high) or low == high else f" [{short(low)}, {short(high)}]"
+    ends = "" if isnan(low) or isnan(high) or low == high else f" [{short(low, 2)}, {short(high, 2)}]"
     return short(value) + ends
 
 
-def short(value: float) -> str:
-    """Three digits, a true minus, no trailing noise; a dash for no number."""
+def short(value: float, digits: int = 3) -> str:
+    """A few digits, a true minus, thousands as powers of ten; a dash for no number.
+
+    >>> short(-0.5701), short(0.05), short(1e-4), short(147.2), short(1.369, 2)
+    ('−0.570', '0.050', '1e-4', '147', '1.4')
+    """
     if isnan(value):
         return "–"
-    if value == 0:
-        return "0"
     size = abs(value)
-    if size >= 1e5:
-        text = f"{value:.2e}".replace("e+0", "e").replace(".00e", "e")
-    elif size >= 100:
-        text = f"{value:.0f}"
-    elif size >= 10:
-        text = f"{value:.1f}"
-    elif size >= 0.0995:
-        text = f"{value:.3f}" if size < 1 else f"{value:.2f}"
-    else:
-        text = f"{value:.4f}" if size >= 0.0005 else f"{value:.0e}".replace("e-0", "e-")
-    return text.replace("-", "−") if not text.endswith(("e", "e-")) else text
+    if size >= 1e5 or 0 < size < 1e-3:
+        mantissa, power = f"{value:.2e}".split("e") if size >= 1 else f"{value:.0e}".split("e")
+        text = f"{float(mantissa):g}e{int(power)}"
+        return f"−{text[1:]}" if value < 0 else text
+    decimals = 0 if size >= 99.5 else 1 if size >= 9.95 else digits - 1 if size >= 0.995 else digits
+    text = f"{value:.{decimals if size >= 0.0995 else 3}f}"
+    return "0" if value == 0 else text.replace("-", "−")

@@ -1,0 +1,113 @@
+"""The picture that sums the book up: every claim of three papers, its number, ours, and the verdict.
+
+>>> row = {"paper": "zaher2026", "claim": "A line fits", "source": "lab", "published_value": 0.9}
+>>> row |= {"value": 0.5, "low": 0.2, "high": 0.7, "verdict": "not reproduced"}
+>>> row |= {"why": "outside", "figure": "fig-fits"}
+>>> fig_wall_verdicts(pd.DataFrame([row])).usermeta["name"]
+'fig-wall-verdicts'
+"""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from geowall.figures import theme
+from geowall.wall.rules import CAVEAT, FAILED, REPRODUCED, UNTESTED, VERDICTS
+from geowall.wall.verdicts import short, shown
+
+PAPERS = {
+    "zaher2026": "The Geometric Wall",
+    "michaud2025": "Capacity allocation and manifolds",
+    "hindupur2025": "Projecting assumptions",
+}
+COLOURS = {REPRODUCED: theme.GREEN, CAVEAT: theme.BLUE, FAILED: theme.RED, UNTESTED: theme.GREY}
+GLYPHS = {REPRODUCED: "✓", CAVEAT: "(✓)", FAILED: "✗", UNTESTED: "?"}
+HEADS = {REPRODUCED: "reproduced", CAVEAT: "with caveat", FAILED: "not reprod.", UNTESTED: "not testable"}
+PLACES = dict(zip(VERDICTS, (459, 497, 535, 571), strict=True))  # pixels
+ON, THERE, HERE, WIDTH = 243, 312, 436, 600
+STEP, HEAD, TOP = 14.5, 25, 30
+
+
+def fig_wall_verdicts(verdicts: pd.DataFrame) -> alt.TopLevelMixin:
+    """Draw every claim as a row: what the paper has, what is found here, and one of four columns."""
+    rows, heads, height = _laid_out(verdicts)
+    y = alt.Y("top:Q", scale=None, axis=None)
+    tooltip = ["claim:N", "source:N", "there:N", "here:N", "verdict:N", "why:N", "figure:N"]
+    base = alt.Chart(rows).encode(y=y, tooltip=tooltip)
+    stripes = alt.Chart(rows[rows["striped"]]).mark_rect(color=theme.GREY, opacity=0.22)
+    stripes = stripes.encode(
+        x=alt.value(0), x2=alt.value(WIDTH), y=alt.Y("above:Q", scale=None, axis=None), y2="below:Q"
+    )
+    text = [
+        base.mark_text(align="left", fontSize=10.5).encode(x=alt.value(2), text="claim:N"),
+        base.mark_text(align="left", fontSize=10, opacity=0.65).encode(x=alt.value(ON), text="source:N"),
+        base.mark_text(align="right", fontSize=11).encode(x=alt.value(THERE), text="there:N"),
+        base.mark_text(align="right", fontSize=11).encode(x=alt.value(HERE), text="here:N"),
+    ]
+    shade = alt.Color(
+        "verdict:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())), legend=None
+    )
+    marks = base.mark_text(fontSize=13, fontWeight=700).encode(
+        x=alt.X("place:Q", scale=None, axis=None), text="glyph:N", color=shade
+    )
+    chart = alt.layer(stripes, *text, marks, *_headings(heads), *_columns())
+    chart = chart.properties(width=WIDTH, height=height)
+    return theme.finish(chart, "wall-verdicts", **_words(verdicts))
+
+
+def _laid_out(verdicts: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, float]:
+    rows, heads, top = [], [], float(TOP)
+    for paper, group in verdicts.groupby("paper", sort=False):
+        top += HEAD
+        heads.append({"top": top - 9, "words": PAPERS.get(paper, paper)})
+        for place, row in enumerate(group.to_dict("records")):
+            rows.append(
+                row | {"top": top + STEP / 2, "above": top, "below": top + STEP, "striped": place % 2 == 0}
+            )
+            top += STEP
+    table = pd.DataFrame(rows)
+    table["there"] = table["published_value"].map(short)
+    table["here"] = [shown(r.value, r.low, r.high) for r in table.itertuples()]
+    table["place"], table["glyph"] = table["verdict"].map(PLACES), table["verdict"].map(GLYPHS)
+    table["source"] = table["source"].replace("published", "paper")
+    kept = ["claim", "source", "there", "here", "verdict", "why", "figure"]
+    return table[[*kept, "place", "glyph", "top", "above", "below", "striped"]], pd.DataFrame(heads), top + 4
+
+
+def _headings(heads: pd.DataFrame) -> list[alt.Chart]:
+    base = alt.Chart(heads).mark_text(align="left", fontSize=12, fontWeight=700)
+    return [base.encode(x=alt.value(2), y=alt.Y("top:Q", scale=None, axis=None), text="words:N")]
+
+
+def _columns() -> list[alt.Chart]:
+    """The titles of the columns, those of the verdicts by turns on two lines so that they do not touch."""
+    titles = [("on", ON, 25, "left"), ("paper", THERE, 25, "right"), ("here [95 %]", HERE, 25, "right")]
+    made = []
+    for words, x, y, align in titles:
+        mark = alt.Chart(pd.DataFrame({"words": [words]})).mark_text(align=align, fontSize=11, opacity=0.75)
+        made.append(mark.encode(x=alt.value(x), y=alt.value(y), text="words:N"))
+    for place, (verdict, x) in enumerate(PLACES.items()):
+        words = pd.DataFrame({"words": [HEADS[verdict]]})
+        mark = alt.Chart(words).mark_text(fontSize=11, fontWeight=600, color=COLOURS[verdict])
+        made.append(mark.encode(x=alt.value(x), y=alt.value(10 if place % 2 == 0 else 25), text="words:N"))
+    return made
+
+
+def _words(verdicts: pd.DataFrame) -> dict[str, str]:
+    counts = verdicts["verdict"].value_counts()
+    said = ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in VERDICTS)
+    by_paper = "; ".join(
+        f"{PAPERS.get(paper, paper)}: " + ", ".join(f"{(group['verdict'] == v).sum()} {v}" for v in VERDICTS)
+        for paper, group in verdicts.groupby("paper", sort=False)
+    )
+    failed = "; ".join(verdicts.loc[verdicts["verdict"] == FAILED, "claim"])
+    caption = (
+        f"The {len(verdicts)} claims of {{cite:t}}`zaher2026`, {{cite:t}}`michaud2025` and "
+        "{cite:t}`hindupur2025`: the number of the paper, the number found here with its 95 % interval where "
+        "there is one, and the verdict, by the column of its mark. *On* says what was measured: the paper's "
+        "own published numbers, this book's lab, toy data with known answers, or theory. "
+        f"In all {said}. Point at a row for the reason."
+    )
+    alt_text = f"A table of {len(verdicts)} claims. {by_paper}. Not reproduced: {failed or 'none'}."
+    return {"caption": caption, "alt": alt_text}
