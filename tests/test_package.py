@@ -21,6 +21,7 @@ FLOORS = [
     "allocation sae geometry",
     "language",
     "laws projections census",
+    "wall",
     "figures",
     "runs",
     "site",
