@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geowall.figures import controls, marks, renderer, theme
+from geowall.figures import chance, choices, first_layers, intervals, marks, outcomes, renderer, theme
 from geowall.figures import regression as figures
 from geowall.laws import baselines, bootstrap, leverage, nulls, printed, published, regression, verdict
 from geowall.laws.features import FULL, GEOMETRY
@@ -34,7 +34,7 @@ def charts(layers, numbers):
         layers, ["alpha_k50", "beta_n", "gamma"], [*regression.HIERARCHY, "depth"], [0, 1, 2], 20
     )
     influence = leverage.layer_influence(layers, TARGET, list(GEOMETRY))
-    intervals = bootstrap.intervals(layers, TARGET, shown, [0, 2], **MANY)
+    r2s = bootstrap.intervals(layers, TARGET, shown, [0, 2], **MANY)
     gaps = bootstrap.gaps(layers, TARGET, [["kappa_ms", "depth"], ["depth+d_int", "depth"]], [0, 2], **MANY)
     partials = baselines.partial_correlations(layers, TARGET, dropped=[0, 2], **MANY)
     tests = nulls.null_tests(layers, TARGET, ["kappa_ms"], 99)
@@ -47,19 +47,19 @@ def charts(layers, numbers):
     yield figures.fig_printed(numbers)
     yield figures.fig_hierarchy(stage2)
     yield figures.fig_sparsity(sweep, numbers)
-    yield controls.fig_forest(intervals)
-    yield controls.fig_dropped(stage2, TARGET, shown)
-    yield controls.fig_influence(influence)
-    yield controls.fig_slopes(regression.slopes(layers, TARGET, dropped=[0, 1, 2], **MANY))
-    yield controls.fig_partial(partials)
-    yield controls.fig_gaps(gaps)
-    yield controls.fig_beside_depth(gaps[gaps["features"] == "depth+d_int"])
-    yield controls.fig_nulls(nulls.null_histogram(layers, TARGET, ["kappa_ms"], 99), tests)
-    yield controls.fig_false_alarms(nulls.false_alarms([26, 42], 20, 19))
-    yield controls.fig_clipping(regression.clip_sweep(layers, TARGET, ["kappa_ms", "depth"], [0, 1]))
-    yield controls.fig_transfer(transfer)
-    yield controls.fig_metrics(baselines.error_metrics(layers, shown))
-    yield controls.fig_verdict(verdict.verdicts(intervals, gaps, partials, tests, transfer, transfer_gaps))
+    yield intervals.fig_forest(r2s)
+    yield first_layers.fig_dropped(stage2, TARGET, shown)
+    yield first_layers.fig_influence(influence)
+    yield first_layers.fig_slopes(regression.slopes(layers, TARGET, dropped=[0, 1, 2], **MANY))
+    yield intervals.fig_partial(partials)
+    yield intervals.fig_gaps(gaps)
+    yield first_layers.fig_beside_depth(gaps[gaps["features"] == "depth+d_int"])
+    yield chance.fig_nulls(nulls.null_histogram(layers, TARGET, ["kappa_ms"], 99), tests)
+    yield chance.fig_false_alarms(nulls.false_alarms([26, 42], 20, 19))
+    yield choices.fig_clipping(regression.clip_sweep(layers, TARGET, ["kappa_ms", "depth"], [0, 1]))
+    yield choices.fig_transfer(transfer)
+    yield choices.fig_metrics(baselines.error_metrics(layers, shown))
+    yield outcomes.fig_verdict(verdict.verdicts(r2s, gaps, partials, tests, transfer, transfer_gaps))
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +96,8 @@ def test_other_models_and_other_ranges_draw_too(layers, numbers):
     for chart in (
         figures.fig_layers(made_up, TARGET),
         figures.fig_fits(made_up, leverage.layer_influence(made_up, TARGET, list(GEOMETRY)), TARGET),
-        controls.fig_influence(leverage.layer_influence(made_up, TARGET, ["kappa_ms"])),
-        controls.fig_transfer(regression.transfer(made_up, TARGET, ["kappa_ms"], **MANY)),
+        first_layers.fig_influence(leverage.layer_influence(made_up, TARGET, ["kappa_ms"])),
+        choices.fig_transfer(regression.transfer(made_up, TARGET, ["kappa_ms"], **MANY)),
     ):
         text = json.dumps(chart.to_dict())
         assert "lab-large" in text

@@ -25,7 +25,10 @@ SYMBOLS = {
     "depth_log": "log depth",
     "depth_linear": "linear depth",
     "depth_relative": "relative depth",
-    "nmse_l0_50_width_lo": "narrow error",
+    "nmse_narrow": "narrow error",
+    "participation": "participation ratio",
+    "tail_exponent": "spectral tail",
+    "excess_kappa_ms": "excess of κ_ms",
 }
 WORDS = {
     "d_int": "intrinsic dimension d_int",
@@ -33,6 +36,12 @@ WORDS = {
     "kappa_tv": "tangent variation κ_tv",
     "nu": "heterogeneity ν",
 }
+
+
+INTERVAL = [
+    alt.Tooltip("low:Q", title="95 % from", format=".3f"),
+    alt.Tooltip("high:Q", title="to", format=".3f"),
+]
 
 
 def short(model: str) -> str:
@@ -48,8 +57,18 @@ def hypothesis(features: str) -> str:
 
 def listed(values: dict[str, float], form: str = ".2f") -> str:
     """Write a number for each model, as in ``0.98 (2B) and 0.87 (9B)``, with a true minus sign."""
-    written = [f"{value:{form}} ({short(model)})" for model, value in values.items()]
-    return " and ".join(written).replace("-", "−")
+    written = [f"{value:{form}}".replace("-", "−") + f" ({short(model)})" for model, value in values.items()]
+    return spoken(written)
+
+
+def spoken(words: Sequence[str]) -> str:
+    """Join words as a sentence does.
+
+    >>> spoken(["one", "two", "three"]), spoken(["one"])
+    ('one, two and three', 'one')
+    """
+    *before, last = words or [""]
+    return f"{', '.join(before)} and {last}" if before else last
 
 
 def decided(table: pd.DataFrame, by: str = "model") -> str:
@@ -63,7 +82,12 @@ def decided(table: pd.DataFrame, by: str = "model") -> str:
         return "no interval is clear of zero"
     if len(clear) == len(table):
         return "all intervals are clear of zero"
-    return f"the interval is clear of zero at {' and '.join(short(model) for model in clear[by])} only"
+    return f"the interval is clear of zero at {spoken([short(m) for m in clear[by]])} only"
+
+
+def without(q: int, least: int) -> str:
+    """Say which layers a panel or a row leaves out, when the widest look drops the first ``least``."""
+    return "All layers" if q == least else f"Without layers 0 to {q - 1}"
 
 
 def reach(values: pd.Series, low: float, high: float, least: float = -0.5) -> list[float]:
@@ -119,6 +143,17 @@ def key(table: pd.DataFrame, x: float, y: float, step: float = 17, align: str = 
     )
 
 
+def names_in_colour(table: pd.DataFrame, width: int = 300) -> alt.Chart:
+    """Write the models' labels in their colours on a line of its own, for figures whose panels are full."""
+    names = named(table[["model"]].drop_duplicates())
+    names["left"] = [sum(9 * len(name) + 14 for name in names["name"][:i]) for i in range(len(names))]
+    base = alt.Chart(names).mark_text(align="left", baseline="top", fontWeight=600, fontSize=12)
+    place = alt.X("left:Q", scale=None, axis=None)
+    return base.encode(x=place, y=alt.value(0), text="name:N", color=colour(table)).properties(
+        width=width, height=14
+    )
+
+
 def within(table: pd.DataFrame, low: float, high: float, columns: Sequence[str]) -> pd.DataFrame:
     """Cut ``columns`` to what a panel shows; ``arrow`` marks an interval that runs on past an edge."""
     drawn = table.assign(arrow="")
@@ -157,7 +192,12 @@ def dots(
     offset = alt.YOffset("name:N").scale(paddingInner=0.1, paddingOuter=0.3)
     halves = [v / 2 for v in range(round(2 * domain[0]), round(2 * domain[1]) + 1)]
     scale = alt.Scale(domain=list(domain), nice=False)
-    x = alt.X(f"{value}_drawn:Q", title=title, scale=scale, axis=alt.Axis(values=halves, format=".1f"))
+    x = alt.X(
+        f"{value}_drawn:Q",
+        title=title,
+        scale=scale,
+        axis=alt.Axis(values=halves, format=".1f", labelOverlap=True),
+    )
     drawn = within(named(table), *domain, columns).drop(columns="model")
     base = alt.Chart(drawn).encode(y=y, yOffset=offset, color=colour(table))
     bar = base.mark_rule(strokeWidth=2 if double else 3, opacity=0.45, strokeCap="round")

@@ -24,6 +24,7 @@ from scipy import stats
 
 from geowall.laws import bootstrap, ols, published
 from geowall.laws import features as feats
+from geowall.laws.groups import each_model, with_all_first
 from geowall.laws.regression import stage2
 
 GIVEN = ("none", "depth_linear", "depth_log", "depth")
@@ -62,17 +63,16 @@ def partial_correlations(
     (t, two sided, as if the residuals were independent).
     """
     made = []
-    for (source, model), group in layers.groupby(["source", "model"], sort=False):
-        for q in dropped:
-            kept = feats.after(group, q)
-            y = feats.numbers(kept, target)
-            for name in features:
-                x = feats.regressors(kept, name, clip_percentiles)[:, 0]
-                key = {"source": source, "model": model, "target": target, "features": name}
-                for case in _cases(kept, x, y, given):
-                    found = _partial(*case.pop("series"), n_bootstrap, block_length, seed)
-                    made.append(key | case | {"dropped_layers": q, "n_layers": len(kept)} | found)
-    return pd.DataFrame(made)
+    for key, kept in each_model(layers, dropped):
+        y = feats.numbers(kept, target)
+        for name in features:
+            x = feats.regressors(kept, name, clip_percentiles)[:, 0]
+            for case in _cases(kept, x, y, given):
+                found = _partial(*case.pop("series"), n_bootstrap, block_length, seed)
+                row = key | {"target": target, "features": name} | case
+                made.append(row | {"n_layers": len(kept)} | found)
+    first = ["source", "model", "target", "features", "given", "form", "dropped_layers", "n_layers"]
+    return pd.DataFrame(made)[[*first, "correlation", "low", "high", "p_value"]]
 
 
 def _cases(layers: pd.DataFrame, x: np.ndarray, y: np.ndarray, given: Sequence[str]) -> list[dict]:
@@ -88,8 +88,7 @@ def _partial(
     x: np.ndarray, y: np.ndarray, design: np.ndarray, n_bootstrap: int, block_length: int, seed: int
 ) -> dict[str, float]:
     n, p = design.shape
-    drawn = bootstrap.rows(n, "block", n_bootstrap, block_length, seed)
-    picks = np.concatenate([np.arange(n)[None], drawn])
+    picks = with_all_first(bootstrap.rows(n, "block", n_bootstrap, block_length, seed))
     r = correlation(*(unexplained(v[picks], design[picks]) for v in (x, y)))
     low, high = bootstrap.middle(r[1:])
     freedom = n - p - 1

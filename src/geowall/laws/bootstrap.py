@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 
 from geowall.laws import features as feats
 from geowall.laws import ols
+from geowall.laws.groups import each_model, regression_of, with_all_first
 from geowall.paths import GeowallError
 
 KINDS = ("layer", "block")
@@ -77,10 +78,9 @@ def loo_draws(
 
     The fits stay those of the full data: a layer drawn twice would otherwise predict itself.
     """
-    y = feats.numbers(layers, target)[:, None]
-    design = feats.design(feats.standardise(feats.regressors(layers, features, clip_percentiles)))
-    errors = ols.loo_errors(design, y)[:, 0]
-    return 1 - (errors[picks] ** 2).sum(axis=-1) / ols.total(y[picks])[..., 0]
+    design, y = regression_of(layers, target, features, clip_percentiles)
+    errors = ols.loo_errors(design, y[:, None])[:, 0]
+    return 1 - (errors[picks] ** 2).sum(axis=-1) / ols.total(y[picks][..., None])[..., 0]
 
 
 STATISTICS = {"r2": r2_draws, "loo_r2": loo_draws}
@@ -126,13 +126,9 @@ def _drawn(
     seed: int,
 ) -> Iterator[tuple[dict, pd.DataFrame, str, np.ndarray]]:
     """Yield each model's remaining layers and the rows of its draws, of which the first is all of them."""
-    for (source, model), group in layers.groupby(["source", "model"], sort=False):
-        for q in dropped:
-            kept = feats.after(group, q)
-            n, key = len(kept), {"source": source, "model": model, "dropped_layers": q}
-            for kind in kinds:
-                drawn = rows(n, kind, n_bootstrap, block_length, seed)
-                yield key, kept, kind, np.concatenate([np.arange(n)[None], drawn])
+    for key, kept in each_model(layers, dropped):
+        for kind in kinds:
+            yield key, kept, kind, with_all_first(rows(len(kept), kind, n_bootstrap, block_length, seed))
 
 
 def gaps(

@@ -29,6 +29,8 @@ GEOMETRY = ("d_int", "kappa_ms", "kappa_tv", "nu")
 FULL = "+".join(GEOMETRY)
 DEPTH = ("depth_log", "depth_linear", "depth", "depth_relative")
 CLIP_PERCENTILES = (1.0, 99.0)
+SIGNED = "excess_"  # names of differences, which have no logarithm
+FEWEST = 8  # layers a regression needs
 
 
 @dataclass(frozen=True)
@@ -50,17 +52,18 @@ def assemble(layers: pd.DataFrame, features: str) -> Columns:
 
     ``depth_log`` is ``ln(layer + 1)``, ``depth_linear`` is ``layer``, ``depth`` is both, and
     ``depth_relative`` is both for the fraction ``(layer + 1) / layers`` of the network that has run. Any
-    other name is a column. Raises :class:`~geowall.paths.GeowallError` for a column that is missing, empty
+    other name is a column; one that begins with ``excess_`` may be negative and is not put on a log scale.
+    Raises :class:`~geowall.paths.GeowallError` for a column that is missing, empty
     or not positive.
     """
     names: list[str] = []
     values: list[np.ndarray] = []
     logged: list[bool] = []
     for term in terms(features):
-        found = _depth(layers, term) if term in DEPTH else {term: _positive(layers, term)}
+        found = _depth(layers, term) if term in DEPTH else {term: _summary(layers, term)}
         names += found
         values += found.values()
-        logged += [term not in DEPTH] * len(found)
+        logged += [term not in DEPTH and not term.startswith(SIGNED)] * len(found)
     stacked = np.column_stack(values) if values else np.empty((len(layers), 0))
     return Columns(tuple(names), stacked, np.array(logged, dtype=bool))
 
@@ -77,6 +80,10 @@ def _depth(layers: pd.DataFrame, term: str) -> dict[str, np.ndarray]:
         share = (index + 1) / (index.max() + 1)
         return {"log(share)": np.log(share), "share": share}
     return {"depth_log": logarithm, "depth_linear": linear, "depth": logarithm | linear}[term]
+
+
+def _summary(layers: pd.DataFrame, column: str) -> Float[np.ndarray, " layer"]:
+    return numbers(layers, column) if column.startswith(SIGNED) else _positive(layers, column)
 
 
 def _positive(layers: pd.DataFrame, column: str) -> Float[np.ndarray, " layer"]:
@@ -118,7 +125,7 @@ def after(layers: pd.DataFrame, dropped_layers: int) -> pd.DataFrame:
     Raises :class:`~geowall.paths.GeowallError` if fewer than eight are left.
     """
     kept = layers[layers["layer"] >= dropped_layers].sort_values("layer")
-    if len(kept) < 8:
+    if len(kept) < FEWEST:
         why = f"{len(layers)} layers less the first {dropped_layers} leave {len(kept)}; eight are the least"
         raise GeowallError("the regression has too few layers", why, "drop fewer layers (drop_first_layers)")
     return kept

@@ -17,6 +17,7 @@ import pandas as pd
 
 from geowall.laws import features as feats
 from geowall.laws import ols
+from geowall.laws.groups import each_model, regression_of
 
 
 def layer_influence(
@@ -33,16 +34,13 @@ def layer_influence(
     alpha_extrapolated.
     """
     made = []
-    for (source, model), group in layers.groupby(["source", "model"], sort=False):
-        kept = feats.after(group, 0)
-        y = feats.numbers(kept, target)
-        key = {"source": source, "model": model, "layer": kept["layer"].to_numpy(), "target": target}
+    for key, kept in each_model(layers):
+        key |= {"layer": kept["layer"].to_numpy(), "target": target}
         flag = kept["alpha_extrapolated"].to_numpy() if "alpha_extrapolated" in kept else False
         for features in hypotheses:
-            design = feats.design(feats.standardise(feats.regressors(kept, features, clip_percentiles)))
-            found = _influence(design, y)
+            found = _influence(*regression_of(kept, target, features, clip_percentiles))
             made.append(pd.DataFrame(key | {"features": features} | found | {"alpha_extrapolated": flag}))
-    return pd.concat(made, ignore_index=True)
+    return pd.concat(made, ignore_index=True).drop(columns="dropped_layers")
 
 
 def _influence(design: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:

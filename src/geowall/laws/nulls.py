@@ -21,6 +21,7 @@ from jaxtyping import Float
 
 from geowall.laws import features as feats
 from geowall.laws import ols
+from geowall.laws.groups import each_model, regression_of
 from geowall.paths import GeowallError
 
 NULLS = ("permutation", "block", "increments", "shift")
@@ -140,14 +141,13 @@ def _drawn(
     seed: int,
 ) -> Iterator[tuple[dict, float, np.ndarray]]:
     """Yield the key of every test, the observed R2 and the R2 of the draws."""
-    for (source, model), group in layers.groupby(["source", "model"], sort=False):
-        kept = feats.after(group, 0)
-        y = feats.numbers(kept, target)
+    for model, kept in each_model(layers):
         for features in hypotheses:
-            design = feats.design(feats.standardise(feats.regressors(kept, features, clip_percentiles)))
+            design, y = regression_of(kept, target, features, clip_percentiles)
             observed = float(r2_of_draws(design, y[None])[0])
             for null in NULLS:
-                key = {"source": source, "model": model, "target": target, "features": features, "null": null}
+                key = {"source": model["source"], "model": model["model"], "target": target}
+                key |= {"features": features, "null": null}
                 yield key, observed, r2_of_draws(design, moved(y, null, n_draws, block_length, seed))
 
 

@@ -23,6 +23,7 @@ from jaxtyping import Float
 
 from geowall.laws import bootstrap, nulls, ols
 from geowall.laws import features as feats
+from geowall.laws.groups import each_model, regression_of, with_all_first
 from geowall.paths import GeowallError
 
 # H0, H1 (four variants), H2 and H_full of the paper; then what a function of depth alone does.
@@ -39,14 +40,13 @@ def low_rho_pair(layers: pd.DataFrame, clip_percentiles: Sequence[float] = feats
     return f"{feats.GEOMETRY[i]}+{feats.GEOMETRY[j]}"
 
 
-def resolve(
-    layers: pd.DataFrame,
-    hypotheses: Sequence[str],
-    clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
-) -> list[str]:
-    """Replace ``low_rho`` by the pair that it stands for in one model's layers, without repeats."""
-    named = [low_rho_pair(layers, clip_percentiles) if name == "low_rho" else name for name in hypotheses]
-    return list(dict.fromkeys(named))
+def resolve(hypotheses: Sequence[str], pair: str) -> list[str]:
+    """Replace ``low_rho`` by the pair that it stands for in one model, without repeats.
+
+    >>> resolve(["nu", "low_rho", "nu"], "d_int+nu")
+    ['nu', 'd_int+nu']
+    """
+    return list(dict.fromkeys(pair if name == "low_rho" else name for name in hypotheses))
 
 
 def cuts(drop_first_layers: int, without_first: Sequence[int]) -> list[int]:
@@ -82,19 +82,21 @@ def stage2(
     are those of the paper; ``permutation_p`` and ``shift_p`` are the p-values of the in-sample R2 under the
     nulls ``permutation`` and ``shift`` of :mod:`geowall.laws.nulls`.
     """
-    rows = []
-    for (source, model), group in layers.groupby(["source", "model"], sort=False):
-        named = resolve(group, hypotheses, clip_percentiles)
-        for q in dropped:
-            kept = feats.after(group, q)
-            y = np.column_stack([feats.numbers(kept, target) for target in targets])
-            moved = _moved(y, n_permutations, seed)
-            for features in named:
-                design = feats.design(feats.standardise(feats.regressors(kept, features, clip_percentiles)))
-                fitted = _fit(design, y, moved)
-                key = {"source": source, "model": model, "target": targets, "features": features}
-                rows.append(pd.DataFrame(key | {"n_layers": len(kept), "dropped_layers": q} | fitted))
-    return pd.concat(rows, ignore_index=True)
+    rows, order = [], ["source", "model", "target", "features", "n_layers", "dropped_layers"]
+    pairs = {
+        key: low_rho_pair(group, clip_percentiles) if "low_rho" in hypotheses else ""
+        for key, group in layers.groupby(["source", "model"], sort=False)
+    }
+    for key, kept in each_model(layers, dropped):
+        y = np.column_stack([feats.numbers(kept, target) for target in targets])
+        moved = _moved(y, n_permutations, seed)
+        for features in resolve(hypotheses, pairs[key["source"], key["model"]]):
+            design = regression_of(kept, targets[0], features, clip_percentiles)[0]
+            fitted = _fit(design, y, moved)
+            row = key | {"target": targets, "features": features, "n_layers": len(kept)} | fitted
+            rows.append(pd.DataFrame(row))
+    table = pd.concat(rows, ignore_index=True)
+    return table[[*order, *(column for column in table if column not in order)]]
 
 
 def _moved(y: np.ndarray, n_permutations: int, seed: int) -> list[dict[str, np.ndarray]]:
@@ -137,6 +139,7 @@ def transfer(
     whose percentiles bound them before the logarithm: the test model's ``own``, which the paper's table
     needs, or those of the ``training`` model, which see nothing of the test model. ``low`` and ``high``
     bound the middle 95 % of a moving-block bootstrap of both models' layers, refitted each time.
+    ``level_free_r2`` grants the law the mean exponent of the test model, and asks only for its course.
     """
     made = []
     for key, train, test in _couples(layers, dropped):
@@ -145,24 +148,26 @@ def transfer(
                 setting = (train, test, target, features, clip, clip_percentiles)
                 row = key | {"target": target, "features": features, "clip": clip}
                 row["transfer_r2"] = float(transfer_draws(*setting)[0])
+                row["level_free_r2"] = float(transfer_draws(*setting, level_free=True)[0])
                 row["test_in_sample_r2"] = in_sample_r2(test, target, features, clip_percentiles)
                 low, high = bootstrap.middle(transfer_draws(*setting, n_bootstrap, block_length, seed))
                 made.append(row | {"low": low, "high": high})
     order = ["source", "train_model", "test_model", "target", "features", "clip", "dropped_layers"]
-    return pd.DataFrame(made)[[*order, "transfer_r2", "test_in_sample_r2", "low", "high"]]
+    return pd.DataFrame(made)[[*order, "transfer_r2", "test_in_sample_r2", "low", "high", "level_free_r2"]]
 
 
 def _couples(
     layers: pd.DataFrame, dropped: Sequence[int]
 ) -> Iterator[tuple[dict, pd.DataFrame, pd.DataFrame]]:
-    """Yield every ordered pair of models, each without its first layers."""
+    """Yield every ordered pair of models, each without its first layers, where both have enough left."""
     groups = dict(list(layers.groupby(["source", "model"], sort=False)))
     for (source, first), (other, second) in permutations(groups, 2):
         whence = source if source == other else f"{source} to {other}"
         key = {"source": whence, "train_model": first, "test_model": second}
         for q in dropped:
-            train, test = (feats.after(groups[name], q) for name in ((source, first), (other, second)))
-            yield key | {"dropped_layers": q}, train, test
+            both = [groups[source, first], groups[other, second]]
+            if q == min(dropped) or all((own["layer"] >= q).sum() >= feats.FEWEST for own in both):
+                yield key | {"dropped_layers": q}, *(feats.after(own, q) for own in both)
 
 
 def in_sample_r2(
@@ -172,8 +177,8 @@ def in_sample_r2(
     clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
 ) -> float:
     """Return the R2 of one hypothesis fitted to one model's layers."""
-    design = feats.design(feats.standardise(feats.regressors(layers, features, clip_percentiles)))
-    return float(ols.r2(design, feats.numbers(layers, target)[:, None])[0])
+    design, y = regression_of(layers, target, features, clip_percentiles)
+    return float(ols.r2(design, y[:, None])[0])
 
 
 def transfer_draws(
@@ -186,6 +191,7 @@ def transfer_draws(
     n_bootstrap: int = 0,
     block_length: int = 5,
     seed: int = 0,
+    level_free: bool = False,
 ) -> Float[np.ndarray, " draw"]:
     """Return the transfer R2 of every bootstrap draw; with ``n_bootstrap`` 0, of the layers as they are.
 
@@ -203,7 +209,9 @@ def transfer_draws(
     logs_test = feats.transform(x_test, goal.logged, limits_test)
     predicted = (feats.design(feats.standardise(logs, logs_test)) @ theta)[..., 0]
     y = y_test[there]
-    return 1 - ((y - predicted) ** 2).sum(axis=-1) / ols.total(y[..., None])[..., 0]
+    errors = y - predicted
+    errors = errors - errors.mean(axis=-1, keepdims=True) if level_free else errors
+    return 1 - (errors**2).sum(axis=-1) / ols.total(y[..., None])[..., 0]
 
 
 def transfer_gaps(
@@ -269,24 +277,15 @@ def slopes(
     transformed feature), slope, low, high. A law keeps its slope when its first layers are dropped.
     """
     rows = []
-    for (source, model), group in layers.groupby(["source", "model"], sort=False):
-        for q in dropped:
-            kept = feats.after(group, q)
-            y, n = feats.numbers(kept, target), len(kept)
-            columns = feats.assemble(kept, feature)
-            drawn = bootstrap.rows(n, "block", n_bootstrap, block_length, seed)
-            picks = np.concatenate([np.arange(n)[None], drawn])
-            x = columns.values[picks]
-            logs = feats.transform(x, columns.logged, feats.bounds(x, clip_percentiles))
-            theta = ols.coefficients(feats.design(logs), y[picks][..., None])[:, 1, 0]
-            low, high = bootstrap.middle(theta[1:])
-            key = {
-                "source": source,
-                "model": model,
-                "target": target,
-                "features": feature,
-                "dropped_layers": q,
-            }
-            row = key | {"n_layers": n, "intercept": float(y.mean()), "slope": float(theta[0])}
-            rows.append(row | {"low": low, "high": high})
-    return pd.DataFrame(rows)
+    for key, kept in each_model(layers, dropped):
+        y, n = feats.numbers(kept, target), len(kept)
+        columns = feats.assemble(kept, feature)
+        picks = with_all_first(bootstrap.rows(n, "block", n_bootstrap, block_length, seed))
+        x = columns.values[picks]
+        logs = feats.transform(x, columns.logged, feats.bounds(x, clip_percentiles))
+        theta = ols.coefficients(feats.design(logs), y[picks][..., None])[:, 1, 0]
+        low, high = bootstrap.middle(theta[1:])
+        row = key | {"target": target, "features": feature, "n_layers": n, "intercept": float(y.mean())}
+        rows.append(row | {"slope": float(theta[0]), "low": low, "high": high})
+    first = ["source", "model", "target", "features", "dropped_layers", "n_layers"]
+    return pd.DataFrame(rows)[[*first, "intercept", "slope", "low", "high"]]

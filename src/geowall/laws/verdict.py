@@ -40,21 +40,24 @@ def verdicts(
     transfers: pd.DataFrame,
     transfer_gaps: pd.DataFrame,
     features: str = "kappa_ms",
+    twins: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Judge one hypothesis by every control, in every model.
 
     Takes the tables of ``bootstrap.intervals``, ``bootstrap.gaps``, ``baselines.partial_correlations``,
-    ``nulls.null_tests``, ``regression.transfer`` and ``regression.transfer_gaps``. Columns: group, claim,
-    source, model (for transfer, the model tested on), statistic, value, low, high (NaN for a p-value),
-    outcome.
+    ``nulls.null_tests``, ``regression.transfer`` and ``regression.transfer_gaps``, and for measured layers
+    that of ``twins.twin_regressions`` with one surrogate. A law carried from one source to another is judged
+    on the layers it is tried on. Columns: group, claim, source, model (for transfer, the model tested on),
+    statistic, value, low, high (NaN for a p-value), outcome.
     """
     made = [
         _intervals(where(intervals, features=features, statistic="loo_r2", bootstrap="block")),
         _tests(where(tests, features=features)),
-        _partials(where(partials, features=features, given="depth", form="levels")),
+        _partials(where(partials, features=features, given=["none", "depth"], form="levels")),
         _partials(where(partials, features=features, form="differences")),
         _gaps(gaps),
         _transfer(where(transfers, features=features, clip="training"), transfer_gaps),
+        *([] if twins is None else [_excess(where(twins, features=features, part="excess"))]),
     ]
     columns = ["group", "claim", "source", "model", "statistic", "value", "low", "high", "outcome"]
     return pd.concat(made, ignore_index=True)[columns]
@@ -85,8 +88,13 @@ def _tests(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _partials(table: pd.DataFrame) -> pd.DataFrame:
-    names = {"levels": "Goes with alpha at equal depth", "differences": "Steps with alpha, layer to layer"}
-    claims = [names[form] + layers for form, layers in zip(table["form"], _which(table), strict=True)]
+    names = {
+        ("levels", "none"): "Goes with alpha",
+        ("levels", "depth"): "Goes with alpha at equal depth",
+        ("differences", "none"): "Steps with alpha, layer to layer",
+    }
+    kinds = zip(table["form"], table["given"], strict=True)
+    claims = [names[kind] + layers for kind, layers in zip(kinds, _which(table), strict=True)]
     return _judged(table, "correlation", "below", group="Depth", claim=claims, statistic="correlation")
 
 
@@ -100,7 +108,13 @@ def _gaps(table: pd.DataFrame) -> pd.DataFrame:
 
 def _transfer(transfers: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
     transfers, gaps = (t.rename(columns={"test_model": "model"}) for t in (transfers, gaps))
-    claims = ["Transfers to the other model" + layers for layers in _which(transfers)]
+    transfers, gaps = _within_or_whole(transfers), gaps[~_crosses(gaps)]
+    claims = [
+        f"Transfers from {train}" if across else "Transfers to the other model" + layers
+        for train, across, layers in zip(
+            transfers["train_model"], _crosses(transfers), _which(transfers), strict=True
+        )
+    ]
     level = _judged(
         transfers, "transfer_r2", "above", group="Transfer", claim=claims, statistic="transfer R2"
     )
@@ -108,12 +122,33 @@ def _transfer(transfers: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
         f"Transfers better than {r}{layers}" for r, layers in zip(gaps["rival"], _which(gaps), strict=True)
     ]
     gap = _judged(gaps, "gap", "above", group="Transfer", claim=claims, statistic="gap in transfer R2")
-    return pd.concat([level, gap], ignore_index=True)
+    both = pd.concat([level, gap], ignore_index=True)
+    return both.assign(source=both["source"].str.split(" to ").str[-1])
+
+
+def _crosses(table: pd.DataFrame) -> pd.Series:
+    """Say which rows carry a law from one source to another."""
+    return table["source"].str.contains(" to ")
+
+
+def _within_or_whole(transfers: pd.DataFrame) -> pd.DataFrame:
+    """Keep the second looks, without first layers, within a source only."""
+    first = transfers["dropped_layers"] == transfers["dropped_layers"].min()
+    return transfers[first | ~_crosses(transfers)]
+
+
+def _excess(table: pd.DataFrame) -> pd.DataFrame:
+    names = {
+        "none": "Its excess over a flat twin goes with alpha",
+        "depth": "Its excess does, at equal depth",
+    }
+    claims = table["given"].map(names)
+    return _judged(table, "correlation", "below", group="Twin", claim=claims, statistic="correlation")
 
 
 def count(table: pd.DataFrame) -> pd.DataFrame:
     """Return how many claims of each model have each outcome: model, outcome, n_claims, of."""
-    counts = table.groupby(["model", "outcome"]).size().unstack(fill_value=0)
+    counts = table.groupby(["model", "outcome"], sort=False).size().unstack(fill_value=0)
     counts = counts.reindex(columns=list(OUTCOMES), fill_value=0)
     total = counts.sum(axis=1)
     long = counts.stack().rename("n_claims").reset_index()
