@@ -57,8 +57,8 @@ def _injected(namespace: dict[str, Any]) -> list[str]:
 def _lab_files(values: dict[str, Any]) -> list[Path]:
     """Return the files of the lab's models that parameters name: a run depends on weights as on tables."""
     given = [one for value in values.values() for one in (value if isinstance(value, list) else [value])]
-    folders = [ROOT / "data" / "lab" / one for one in given if isinstance(one, str) and one]
-    return sorted(path for folder in folders for path in folder.glob("*") if path.is_file())
+    models = (folder for folder in (ROOT / "data" / "lab").glob("*") if folder.name in given)
+    return sorted(path for folder in models for path in folder.glob("*") if path.is_file())
 
 
 class Run:
