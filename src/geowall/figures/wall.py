@@ -23,7 +23,7 @@ PAPERS = {
 }
 COLOURS = {REPRODUCED: theme.GREEN, CAVEAT: theme.BLUE, FAILED: theme.RED, UNTESTED: theme.GREY}
 GLYPHS = {REPRODUCED: "✓", CAVEAT: "(✓)", FAILED: "✗", UNTESTED: "?"}
-HEADS = {REPRODUCED: "reproduced", CAVEAT: "with caveat", FAILED: "not reprod.", UNTESTED: "not testable"}
+HEADS = {REPRODUCED: "reproduced", CAVEAT: "caveat", FAILED: "not reprod.", UNTESTED: "not testable"}
 PLACES = dict(zip(VERDICTS, (459, 497, 535, 571), strict=True))  # pixels
 ON, THERE, HERE, WIDTH = 243, 312, 436, 600
 STEP, HEAD, TOP = 14.5, 25, 30
@@ -35,7 +35,7 @@ def fig_wall_verdicts(verdicts: pd.DataFrame) -> alt.TopLevelMixin:
     y = alt.Y("top:Q", scale=None, axis=None)
     tooltip = ["claim:N", "source:N", "there:N", "here:N", "verdict:N", "why:N", "figure:N"]
     base = alt.Chart(rows).encode(y=y, tooltip=tooltip)
-    stripes = alt.Chart(rows[rows["striped"]]).mark_rect(color=theme.GREY, opacity=0.22)
+    stripes = alt.Chart(rows[rows["striped"]]).mark_rect(color=theme.GREY, opacity=0.12)
     stripes = stripes.encode(
         x=alt.value(0), x2=alt.value(WIDTH), y=alt.Y("above:Q", scale=None, axis=None), y2="below:Q"
     )

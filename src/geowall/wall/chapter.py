@@ -1,0 +1,122 @@
+"""The tables of chapter 09 that need more than one table of another chapter, each by one call.
+
+>>> from geowall.laws import published
+>>> tables = [published.read(path) for path in (published.LAYERS, published.SHOWCASE)]
+>>> laws = theory_laws(pd.DataFrame(), pd.DataFrame(), *tables, k=16.0)
+>>> laws.groupby("model").size().to_dict()
+{'gemma-2-2b': 26, 'gemma-2-9b': 40}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from geowall.laws.tables import where
+from geowall.wall import cells as from_tables
+from geowall.wall import decisive, floors, theory
+from geowall.wall.cells import Cell
+from geowall.wall.holdout import RULES, hidden, holdout
+from geowall.wall.planner import predict
+from geowall.wall.prior import learn
+
+USUAL = {"site": "res", "architecture": "jumprelu", "schedule": "matched"}
+K_GEMMA = 50  # at which the paper draws its showcase points
+LEAST_LAYERS = 6  # of a grid that is predicted layer by layer
+
+
+def lab_cells(
+    checkpoints: pd.DataFrame, geometry: pd.DataFrame, k: float, schedule: str = "matched"
+) -> list[Cell]:
+    """Cells of the residual stream's JumpReLU grids at ``k``; of none, if there are no checkpoints."""
+    if checkpoints.empty:
+        return []
+    kept = where(checkpoints, **(USUAL | {"schedule": schedule}))
+    kept = kept[kept["status"] == "measured"] if "status" in kept else kept
+    return from_tables.from_checkpoints(kept, k, geometry) if len(kept) else []
+
+
+def wall_floors(laws: pd.DataFrame, lab: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
+    """Fitted floors of the lab and of the showcase layers, at one k a grid, beside their geometry."""
+    found = floors.layer_floors(laws, pd.DataFrame())
+    both = pd.concat(
+        [
+            from_tables.wide_geometry(table).reindex(columns=["model", "layer", *floors.SUMMARIES])
+            for table in (lab, paper)
+        ]
+    )
+    return floors.at_one_k(found.merge(both, how="left", on=["model", "layer"]))
+
+
+def theory_laws(
+    checkpoints: pd.DataFrame, geometry: pd.DataFrame, layers: pd.DataFrame, showcase: pd.DataFrame, k: float
+) -> pd.DataFrame:
+    """The plain power law of every layer whose geometry is known: :func:`geowall.wall.theory.laws_of`."""
+    gemma = from_tables.published(layers, showcase, K_GEMMA)
+    parts = [theory.laws_of(gemma, "published"), theory.laws_of(lab_cells(checkpoints, geometry, k), "lab")]
+    return pd.concat([part for part in parts if len(part)], ignore_index=True)
+
+
+def hidden_widths(
+    checkpoints: pd.DataFrame,
+    geometry: pd.DataFrame,
+    layers: pd.DataFrame,
+    showcase: pd.DataFrame,
+    k: float,
+    octaves: float = 2.0,
+    rules: Sequence[str] = tuple(RULES),
+) -> pd.DataFrame:
+    """The planner put to the test on every grid: :func:`geowall.wall.holdout.holdout`.
+
+    Three groups: ``lab``, taught by the other layers of the model; ``lab, other model``, taught by other
+    models alone; and ``Gemma 2``, the showcase layers beyond the paper's two backbone widths, taught by
+    every other layer of both models. A fourth, ``lab, scaled``, where the budget of training grows with the
+    width.
+    """
+    chosen = {name: RULES[name] for name in rules}
+    lab, gemma = lab_cells(checkpoints, geometry, k), from_tables.published(layers, showcase, K_GEMMA)
+    parts = [
+        holdout(lab, "lab", octaves, "layers", chosen),
+        holdout(lab, "lab, other model", octaves, "model", chosen, teachers=gemma),
+        holdout(gemma, "Gemma 2", 3.0, "all", chosen),
+    ]
+    scaled = lab_cells(checkpoints, geometry, k, "scaled")
+    if len({c.layer for c in scaled}) >= LEAST_LAYERS:
+        parts.append(holdout(scaled, "lab, scaled", octaves, "layers", chosen))
+    return pd.concat([part for part in parts if len(part)], ignore_index=True)
+
+
+def forecasts(
+    checkpoints: pd.DataFrame, geometry: pd.DataFrame, k: float, octaves: float = 2.0, beyond: int = 2
+) -> pd.DataFrame:
+    """What the planner says of every lab layer: a row a width.
+
+    Columns: model, layer, width, nmse (measured; NaN where nothing is), part (``fitted``, ``hidden`` or
+    ``ahead``), predicted, low_80, high_80, low, high (NaN for fitted widths).
+    """
+    lab, made = lab_cells(checkpoints, geometry, k), []
+    for cell in lab:
+        parts = hidden(cell, octaves)
+        if parts is None:
+            continue
+        narrow, wide = parts
+        ahead = [cell.widths[-1] * 2**step for step in range(1, beyond + 1)]
+        others = [c for c in lab if c.model == cell.model and c.layer != cell.layer]
+        prior = learn(others, float(np.log2(wide.widths[-1] / narrow.widths[-1])))
+        told = predict(narrow, prior, [*wide.widths, *ahead]).rename(columns={"nmse": "predicted"})
+        told["nmse"] = [*wide.losses, *[np.nan] * beyond]
+        told["part"] = ["hidden"] * len(wide.widths) + ["ahead"] * beyond
+        known = pd.DataFrame({"width": narrow.widths, "nmse": narrow.losses, "part": "fitted"})
+        made.append(pd.concat([known, told]).assign(model=cell.model, layer=cell.layer))
+    columns = ["model", "layer", "width", "nmse", "part", "predicted", "low_80", "high_80", "low", "high"]
+    return pd.concat(made, ignore_index=True)[columns] if made else pd.DataFrame(columns=columns)
+
+
+def deciding_widths(
+    checkpoints: pd.DataFrame, layers: pd.DataFrame, showcase: pd.DataFrame, k: float
+) -> pd.DataFrame:
+    """How wide the next dictionary must be to tell a floor: :func:`geowall.wall.decisive.parting`."""
+    lab = lab_cells(checkpoints, pd.DataFrame(), k)
+    return decisive.parting([*lab, *from_tables.published(layers, showcase, K_GEMMA)])
