@@ -36,6 +36,13 @@ def measured(showcase: pd.DataFrame, cells: pd.DataFrame, at: float = 50.0) -> p
     return pd.concat([own, cells[~cells["extrapolated"]]], ignore_index=True)
 
 
+def for_rivals(showcase: pd.DataFrame, checkpoints: pd.DataFrame, at: float = 50.0) -> pd.DataFrame:
+    """Return the kept showcase points at one sparsity and the lab's checkpoints: GROUP, d_sae, l0, nmse."""
+    own = showcase[showcase["kept"] & (showcase["k"] == at)].rename(columns={"k": "l0"})
+    columns = [*GROUP, "d_sae", "l0", "nmse"]
+    return pd.concat([own[columns], checkpoints[columns]], ignore_index=True)
+
+
 def training(checkpoints: pd.DataFrame) -> pd.DataFrame:
     """Return how long each width was trained and how much of it is dead, median over layers and penalties.
 

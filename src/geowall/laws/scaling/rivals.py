@@ -65,25 +65,35 @@ def fitted(
     if form == "with_floor":
         return float(floor.rss[0])
     if form == "two_power":
-        starts, predict = [[*floor.theta[0], d] for d in (0.02, 0.1)], _two_power
+        starts, predict = [[*floor.theta[0], 0.05]], _two_power
     else:
         straight = np.linalg.pinv(np.stack([np.ones_like(x), u, x, u * x], axis=1)) @ log_error
         starts, predict = [[*straight, x0] for x0 in (x.max() + 1, x.mean())], _soft_knee
-    fits = [
-        least_squares(lambda t: predict(t, x, u) - log_error, start, method="lm", max_nfev=2000)
-        for start in starts
-    ]
-    return float(min(2 * fit.cost for fit in fits))
+    least = []
+    for start in starts:
+        found = least_squares(
+            lambda t: predict(t, x, u)[0] - log_error, start, jac=lambda t: predict(t, x, u)[1], method="lm",
+            max_nfev=500,
+        )  # fmt: skip
+        least.append(2 * found.cost)
+    return float(min(least))
 
 
-def _two_power(theta: np.ndarray, x: np.ndarray, u: np.ndarray) -> np.ndarray:
-    a, bk, bn, g, z, h, d = theta
-    return np.logaddexp(a + bk * u + (bn + g * u) * x, z + h * u - abs(d) * x)
+def _two_power(theta: np.ndarray, x: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return values and Jacobian; the second exponent is a square, so that it never rises."""
+    a, bk, bn, g, z, h, root = theta
+    first, second = a + bk * u + (bn + g * u) * x, z + h * u - root**2 * x
+    value, one = np.logaddexp(first, second), np.ones_like(x)
+    p, q = np.exp(first - value)[:, None], np.exp(second - value)[:, None]
+    terms = [p * np.stack([one, u, x, u * x], axis=1), q * np.stack([one, u, -2 * root * x], axis=1)]
+    return value, np.concatenate(terms, axis=1)
 
 
-def _soft_knee(theta: np.ndarray, x: np.ndarray, u: np.ndarray) -> np.ndarray:
+def _soft_knee(theta: np.ndarray, x: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     a, bk, bn, g, x0 = theta
-    return a + bk * u - (bn + g * u) * np.logaddexp(-x, -x0)
+    s = np.logaddexp(-x, -x0)  # minus the logarithm of the effective width
+    slope = bn + g * u
+    return a + bk * u - slope * s, np.stack([np.ones_like(x), u, -s, -u * s, slope * np.exp(-x0 - s)], axis=1)
 
 
 def rivals(checkpoints: pd.DataFrame, spare: int = 2) -> pd.DataFrame:

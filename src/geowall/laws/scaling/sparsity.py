@@ -87,8 +87,8 @@ def cells(checkpoints: pd.DataFrame, ks: Sequence[float], reach: float = 1.25) -
 def leave_one_out(checkpoints: pd.DataFrame) -> pd.DataFrame:
     """Predict every checkpoint that has neighbours on both sides from the others of its width.
 
-    Columns: those of ``GROUP``, d_sae, l0, nmse, predicted, log_error, centred (``log nmse`` less the mean of
-    its width). Needs three checkpoints a width.
+    Columns: those of ``GROUP``, d_sae, l0, nmse, predicted, log_error, deviation (standard, of ``log nmse``
+    over the checkpoints of the width). Needs three checkpoints a width.
     """
     made = []
     for key, group in by_width(checkpoints):
@@ -96,7 +96,7 @@ def leave_one_out(checkpoints: pd.DataFrame) -> pd.DataFrame:
         for i in range(1, len(x) - 1):
             value, _ = log_errors(np.delete(x, i), np.delete(y, i), [np.exp(x[i])])
             row = {"l0": np.exp(x[i]), "nmse": np.exp(y[i]), "predicted": float(np.exp(value[0]))}
-            made.append(key | row | {"log_error": float(value[0] - y[i]), "centred": y[i] - y.mean()})
+            made.append(key | row | {"log_error": float(value[0] - y[i]), "deviation": y.std()})
     return pd.DataFrame(made)
 
 

@@ -1,0 +1,204 @@
+"""Figures of chapter 07 that show the laws: exponents by depth and by sparsity, and the showcase floors.
+
+>>> series_name("lab-small", "jumprelu", "scaled"), series_name("gemma-2-2b", "jumprelu", "")
+('lab-small, scaled budget', 'Gemma 2 2B')
+"""
+
+from __future__ import annotations
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from geowall.figures import theme
+
+MODELS = {"gemma-2-2b": "Gemma 2 2B", "gemma-2-9b": "Gemma 2 9B"}
+COLOURS = {
+    "gemma-2-2b": theme.BLUE,
+    "gemma-2-9b": theme.ORANGE,
+    "lab-small": theme.GREEN,
+    "lab-large": theme.RED,
+}
+SCALED = theme.PURPLE
+
+
+def series_name(model: str, architecture: str, schedule: str) -> str:
+    """Name a grid as a reader would: the model, and what is not JumpReLU at a matched budget."""
+    name = MODELS.get(model, model)
+    name += ", TopK" if architecture == "topk" else "" if architecture == "jumprelu" else f", {architecture}"
+    return name + (", scaled budget" if schedule == "scaled" else "")
+
+
+def with_series(table: pd.DataFrame) -> pd.DataFrame:
+    """Add ``series``, the name of the row's grid, and ``colour``."""
+    keys = list(zip(table["model"], table["architecture"], table["schedule"], strict=True))
+    colours = [
+        SCALED if s == "scaled" else theme.GREY if a == "topk" else COLOURS.get(m, theme.GREY)
+        for m, a, s in keys
+    ]
+    return table.assign(series=[series_name(*key) for key in keys], colour=colours)
+
+
+def shades(table: pd.DataFrame, **options: object) -> alt.Color:
+    """Return the colour of each series of a table of :func:`with_series`."""
+    known = dict(zip(table["series"], table["colour"], strict=True))
+    scale = alt.Scale(domain=list(known), range=list(known.values()))
+    return alt.Color("series:N", title=None, scale=scale, **options)
+
+
+def filled_or_open(base: alt.Chart, test: str, size: int, **channels: object) -> list[alt.Chart]:
+    """Return filled dots where ``test``, an expression, holds, and open ones elsewhere."""
+    dots = base.transform_filter(test).mark_circle(size=size, opacity=1).encode(**channels)
+    rings = base.transform_filter(f"!({test})").mark_point(size=size, strokeWidth=1.5, opacity=1)
+    return [dots, rings.encode(**channels)]
+
+
+def log_widths(widths: pd.Series) -> alt.Axis:
+    """Label every width of a logarithmic axis, or every second where there are many."""
+    values = sorted(set(widths))
+    step = 1 if len(values) < 6 else 2
+    short = (
+        "datum.value >= 1048576 ? '1M' : datum.value >= 4096 ? round(datum.value / 1024) + 'k' : datum.value"
+    )
+    return alt.Axis(values=values[::step], labelExpr=short, grid=False)
+
+
+def fig_profiles(laws: pd.DataFrame, k: float, k_published: float = 50.0) -> alt.TopLevelMixin:
+    """Width exponent by depth: the published one beside the lab's chords with their intervals."""
+    paper = laws[(laws["source"] == "published") & (laws["form"] == "no_floor") & (laws["k"] == k_published)]
+    own = laws[(laws["source"] == "lab") & (laws["form"] == "secant") & (laws["k"] == k)]
+    own = own[own["architecture"] == "jumprelu"]
+    left = _profile(with_series(paper), f"published, k = {k_published:g}", 240)
+    right = _profile(with_series(own), f"lab, k = {k:g}", 240)
+    chart = alt.hconcat(left, right, spacing=12).resolve_scale(color="independent")
+    words = [_range(rows) for rows in (*_by_series(paper), *_by_series(own))]
+    return theme.finish(
+        chart,
+        "profiles",
+        caption="Width exponents by depth. *Left:* the paper's {cite:p}`zaher2026`, at every layer of Gemma 2; "
+        "it gives no intervals, and open marks are extrapolated. *Right:* measured here, the slope between "
+        "two widths at every layer, with the middle 95 % of draws of the documents. "
+        + "; ".join(words) + ".",
+        alt="Two panels of width exponent against layer. The published ones fall from high values at the "
+        "first layers and level off. " + "; ".join(words) + ".",
+    )  # fmt: skip
+
+
+def _by_series(table: pd.DataFrame) -> list[pd.DataFrame]:
+    return [rows for _, rows in with_series(table).groupby("series", sort=False)]
+
+
+def _range(rows: pd.DataFrame) -> str:
+    first, low, high = rows.iloc[0]["series"], rows["alpha_width"].min(), rows["alpha_width"].max()
+    return f"{first}: {low:.2f} to {high:.2f}".replace("-", "−") if len(rows) > 1 else f"{first}: {low:.2f}"
+
+
+def _profile(table: pd.DataFrame, title: str, width: int) -> alt.LayerChart:
+    rows = table[
+        ["series", "colour", "layer", "alpha_width", "low", "high", "extrapolated", "narrow", "wide"]
+    ]
+    rows = rows.astype({"narrow": float, "wide": float})
+    y = alt.Y("alpha_width:Q", title="width exponent α").axis(tickCount=5)
+    x = alt.X("layer:Q", title="layer").axis(grid=False, tickMinStep=1, tickCount=6)
+    legend = alt.Legend(orient="top", columns=2, labelFontSize=11, symbolType="circle", symbolOpacity=1)
+    base = alt.Chart(rows).encode(x=x, color=shades(table, legend=legend))
+    tooltip = [
+        "series:N",
+        "layer:Q",
+        *[alt.Tooltip(f"{c}:Q", format=".3f") for c in ("alpha_width", "low", "high")],
+    ]
+    tooltip += [alt.Tooltip("narrow:Q", title="from width"), alt.Tooltip("wide:Q", title="to width")]
+    points = filled_or_open(base, "!datum.extrapolated", 30, y=y, tooltip=tooltip)
+    line = base.mark_line(strokeWidth=1.2, opacity=0.6).encode(y=y)
+    layers = [line, *points]
+    if rows["low"].notna().any():
+        layers.insert(0, base.mark_rule(strokeWidth=1.2).encode(y=alt.Y("low:Q"), y2="high:Q"))
+    return alt.layer(*layers).properties(width=width, height=210, title=title)
+
+
+def fig_sparsities(laws: pd.DataFrame) -> alt.TopLevelMixin:
+    """Median exponent over layers against the sparsity at which it is read, lab and published."""
+    paper = laws[(laws["source"] == "published") & (laws["form"] == "no_floor")]
+    own = laws[(laws["source"] == "lab") & (laws["form"] == "secant") & (laws["architecture"] == "jumprelu")]
+    table = with_series(pd.concat([paper, own]))
+    grouped = table.groupby(["series", "colour", "k"], sort=False)["alpha_width"]
+    rows = grouped.quantile([0.25, 0.5, 0.75]).unstack().reset_index()
+    rows.columns = ["series", "colour", "k", "q25", "median", "q75"]
+    x = alt.X("k:Q", title="active latents k").scale(type="log", nice=False, padding=8)
+    x = x.axis(values=[8, 12, 16, 25, 32, 50, 75], grid=False)
+    legend = alt.Legend(orient="right", symbolType="circle", symbolOpacity=1)
+    base = alt.Chart(rows).encode(x=x, color=shades(rows, legend=legend))
+    band = base.mark_area(opacity=0.15).encode(y=alt.Y("q25:Q", title="width exponent α"), y2="q75:Q")
+    line = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=32)).encode(
+        y="median:Q", tooltip=["series:N", "k:Q", alt.Tooltip("median:Q", format=".3f")]
+    )
+    steps = [_trend(own) for _, own in rows.groupby("series", sort=False)]
+    return theme.finish(
+        (band + line).properties(width=350, height=220),
+        "sparsities",
+        caption="Median width exponent over layers (band: the middle half) by the sparsity it is read at. "
+        + "; ".join(steps) + ".",
+        alt="Lines of width exponent against active latents for each model. " + "; ".join(steps) + ".",
+    )  # fmt: skip
+
+
+def _trend(rows: pd.DataFrame) -> str:
+    ends = rows.sort_values("k").iloc[[0, -1]]
+    values = " to ".join(f"{v:.2f}" for v in ends["median"])
+    return f"{ends['series'].iloc[0]}: {values} from k = {ends['k'].iloc[0]:g} to {ends['k'].iloc[1]:g}"
+
+
+def fig_showcase(points: pd.DataFrame, floors: pd.DataFrame, printed: pd.DataFrame) -> alt.TopLevelMixin:
+    """The showcase points with the law fitted to them, its floor and interval, and the printed floor."""
+    floors = floors[floors["source"] == "published"].merge(
+        printed[printed["k"] == 50].rename(columns={"floor": "printed"})[["model", "layer", "printed"]]
+    )
+    panels = [_showcase(row, points) for row in floors.to_dict("records")]
+    chart = alt.vconcat(*[alt.hconcat(*panels[i : i + 3], spacing=10) for i in (0, 3)], spacing=12)
+    inside = floors["printed"].between(floors["low"].round(3), floors["high"].round(3))
+    far = [_where(row) for row in floors[~inside].to_dict("records")]
+    outside = f"; {', '.join(far)} is outside" if far else ""
+    exact = int((floors["dof"] == 0).sum())
+    words = "; ".join(
+        f"{_where(row)} {row['floor']:.3f} ({row['low']:.3f} to {row['high']:.3f}), printed {row['printed']:.3f}"
+        for row in floors.to_dict("records")
+    )
+    return theme.finish(
+        chart,
+        "showcase",
+        caption="Published errors at 50 active latents {cite:p}`zaher2026`, the law fitted to them (line), its "
+        "floor with a 95 % interval (band) and the printed floor (dashes); open marks were dropped by the "
+        f"paper's filter. {int(inside.sum())} of {len(floors)} printed floors lie in the interval{outside}. At "
+        f"{exact} layers three widths fix three parameters and the line must pass through every point.",
+        alt=f"Six panels of error against width, each falling towards a floor. Floors: {words}.",
+    )
+
+
+def _where(row: dict[str, object]) -> str:
+    return f"{str(row['model']).rsplit('-', 1)[-1].upper()} layer {row['layer']}"
+
+
+def _showcase(row: dict[str, object], points: pd.DataFrame) -> alt.LayerChart:
+    own = points[(points["model"] == row["model"]) & (points["layer"] == row["layer"]) & (points["k"] == 50)]
+    n = np.geomspace(own["d_sae"].min() / 1.3, own["d_sae"].max() * 8, 40)
+    law = np.exp(row["log_a"] - row["alpha_width"] * np.log(n)) + row["floor"]
+    colour = COLOURS[row["model"]]
+    x = alt.X("d_sae:Q", title=None).scale(type="log", domain=[n[0], n[-1]], nice=False)
+    x = x.axis(
+        values=[2**14, 2**17, 2**20, 2**23],
+        labelExpr="datum.value < 1e6 ? round(datum.value / 1024) + 'k' : round(datum.value / 1048576) + 'M'",
+        grid=False,
+    )
+    y = alt.Y("nmse:Q", title=None).scale(zero=False, domain=[0.035, 0.185]).axis(tickCount=4, format=".2f")
+    line = (
+        alt.Chart(pd.DataFrame({"d_sae": n, "nmse": law}))
+        .mark_line(color=colour, strokeWidth=1.8)
+        .encode(x=x, y=y)
+    )
+    ends = pd.DataFrame([{key: row[key] for key in ("low", "high", "floor", "printed")}])
+    band = alt.Chart(ends).mark_rect(color=colour, opacity=0.45).encode(y="low:Q", y2="high:Q")
+    rule = alt.Chart(ends).mark_rule(strokeDash=[5, 4], strokeWidth=1.4).encode(y="printed:Q")
+    hover = [alt.Tooltip("d_sae:Q", title="width", format=","), alt.Tooltip("nmse:Q", format=".4f")]
+    base = alt.Chart(own[["d_sae", "nmse", "kept"]])
+    dots = filled_or_open(base, "datum.kept", 38, x=x, y=y, color=alt.value(colour), tooltip=hover)
+    return alt.layer(band, rule, line, *dots).properties(width=158, height=120, title=_where(row))

@@ -1,0 +1,213 @@
+"""Sentences of chapter 07, every number in them computed from the chapter's tables.
+
+>>> counted({"lab-small": (3, 12), "lab-large": (20, 20)})
+'3 of 12 (lab-small) and 20 of 20 (lab-large)'
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from geowall.figures.laws import with_series
+
+
+def counted(found: dict[str, tuple[int, int]]) -> str:
+    """Write how many of how many for each name."""
+    said = [f"{n} of {of} ({name})" for name, (n, of) in found.items()]
+    return said[0] if len(said) == 1 else ", ".join(said[:-1]) + " and " + said[-1]
+
+
+def _by_series(table: pd.DataFrame, test: pd.Series) -> dict[str, tuple[int, int]]:
+    marked = with_series(table).assign(test=test)
+    return {name: (int(rows["test"].sum()), len(rows)) for name, rows in marked.groupby("series", sort=True)}
+
+
+def sparsity(covered: pd.DataFrame, loo: pd.DataFrame, k: float) -> str:
+    """Say at which sparsity the lab is read, why, and how good the interpolation is."""
+    here = covered[covered["k"] == k]
+    cells, inside = int(here["n_cells"].sum()), int(here["n_inside"].sum())
+    errors = loo.groupby("model")["log_error"].agg(lambda e: e.abs().median())
+    r2 = (
+        1
+        - (loo["log_error"] ** 2).groupby(loo["model"]).sum()
+        / (loo["deviation"] ** 2).groupby(loo["model"]).sum()
+    )
+    fit = " and ".join(f"{errors[m]:.0%} ({m}, $R^2$ = {r2[m]:.2f})" for m in errors.index)
+    where = " and ".join(
+        f"{row['l0_from']:.0f} to {row['l0_to']:.0f} ({row['model']})"
+        for row in here.to_dict("records")
+        if row["l0_from"] < row["l0_to"]
+    )
+    return (
+        f"All widths and layers of a model share an $L_0$ range of {where or 'nothing'}. The lab's laws are read at "
+        f"**k = {k:g}**, the sparsity at which the fewest of its cells need extrapolation ({cells - inside} of "
+        f"{cells}). With a checkpoint left out, interpolation from the others misses it by a median of {fit}; with "
+        "three or four penalties a width that doubles a gap, so it bounds what the gaps themselves cost."
+    )
+
+
+def training(table: pd.DataFrame) -> str:
+    """Say how little the widest dictionaries were trained."""
+    matched = table[(table["architecture"] == "jumprelu") & (table["schedule"] == "matched")]
+    ends = matched.sort_values("d_sae").groupby("model")
+    said = "; ".join(
+        f"{model}: from {rows['tokens_per_latent'].iloc[0]:,.0f} tokens a latent at {rows['d_sae'].iloc[0]} to "
+        f"{rows['tokens_per_latent'].iloc[-1]:,.0f} at {rows['d_sae'].iloc[-1]}, where "
+        f"{rows['dead_share'].iloc[-1]:.0%} of the latents are dead"
+        for model, rows in ends
+    )
+    return (
+        f"Budgets are tiny, and at a matched budget a wide dictionary is a less trained one ({said}). Keep this in "
+        "mind below: it flattens every curve at its wide end."
+    )
+
+
+def profiles(laws: pd.DataFrame, k: float) -> str:
+    """Compare the first layer's exponent with the middle one, published and measured."""
+    paper = laws[(laws["source"] == "published") & (laws["form"] == "no_floor") & (laws["k"] == 50)]
+    own = laws[(laws["source"] == "lab") & (laws["form"] == "secant") & (laws["k"] == k)]
+    own = own[own["architecture"] == "jumprelu"]
+    said = []
+    for table in (paper, own):
+        for name, rows in with_series(table).groupby("series", sort=True):
+            values = rows.sort_values("layer")["alpha_width"]
+            if len(values) > 5:
+                said.append(
+                    f"{values.iloc[0]:.2f} at layer 0 and {values.median():.2f} at the median ({name})"
+                )
+    wide = own.assign(half=(own["high"] - own["low"]) / 2)["half"].median()
+    return (
+        f"Exponents are {', '.join(said)}. The lab's intervals are wide, ±{wide:.2f} at the median: the two widths "
+        "are a factor of four apart, and every error was measured on the same few hundred documents."
+    )
+
+
+def showcase(floors: pd.DataFrame, printed: pd.DataFrame) -> str:
+    """Say which printed floors lie in our intervals and what a printed floor outside would cost."""
+    own = floors[floors["source"] == "published"].merge(
+        printed.rename(columns={"floor": "printed"}), on=["model", "layer", "k"]
+    )
+    inside = own["printed"].between(own["low"].round(3), own["high"].round(3))
+    rows = "; ".join(
+        f"{row['model'].rsplit('-', 1)[-1].upper()} layer {row['layer']}: {row['floor']:.4f} "
+        f"({row['low']:.4f} to {row['high']:.4f}), printed {row['printed']:.3f}"
+        for row in own[~inside].to_dict("records")
+    )
+    sigma, dof = own["sigma"].iloc[0], own["sigma_dof"].iloc[0]
+    said = (
+        f"{int(inside.sum())} of {len(own)} printed floors lie in our intervals, whose noise is {sigma:.2%} of an "
+        f"error ({dof:.0f} degrees of freedom)."
+    )
+    outside = (
+        f" The exception ({rows}) is a layer with three widths. The paper's floors come from one surface over "
+        "all sparsities, which need not pass through the points at k = 50; a curve through these three has only "
+        "one floor, and it is not the printed one."
+    )
+    return said + (outside if len(own[~inside]) else "")
+
+
+def planted(known: pd.DataFrame) -> str:
+    """Say what three widths can and cannot decide, and what the filters do."""
+    noise = known["sigma"].max()
+    own = known[~known["filtered"] & (known["sigma"] == noise) & (known["floor_share"] == 0.6)]
+    power = ", ".join(f"{row['decided']:.0%} with {row['n_widths']}" for row in own.to_dict("records"))
+    made = known[known["filtered"] & (known["floor_share"] == 0) & (known["sigma"] == noise)]
+    bias = ", ".join(f"{row['bias']:.0%} with {row['n_widths']}" for row in made.to_dict("records"))
+    return (
+        f"At {noise:.0%} noise in octaves of width, a floor of 60 % of the last error is told from none in {power} "
+        f"widths. Where there is no floor at all, the filters leave curves whose median floor is {bias} widths, as "
+        "a share of the error: dropping what rises keeps what flattens."
+    )
+
+
+def filters(dropped: pd.DataFrame) -> str:
+    """Say how many cells of the lab the filters drop."""
+    total = dropped[["n_cells", "n_rising", "n_steepening", "n_curves", "n_disorderly"]].sum()
+    return (
+        f"In the lab filter i drops {total['n_rising']} of {total['n_cells']} cells, filter ii {total['n_steepening']}, "
+        f"and filter iii {total['n_disorderly']} of {total['n_curves']} pairs of layer and sparsity. Only filter i is "
+        "used below, unless a figure says otherwise."
+    )
+
+
+def floors(table: pd.DataFrame, k: float) -> str:
+    """Say how many floors are clear of zero and how near the widest dictionary is to them."""
+    own = table[(table["source"] == "lab") & (table["k"] == k)]
+    share = with_series(own).groupby("series")["floor_share"].median()
+    near = ", ".join(f"{value:.0%} ({name})" for name, value in share.items())
+    three = int((own["dof"] == 0).sum())
+    return (
+        f"The profile excludes a floor of zero at {counted(_by_series(own, own['low'] > 0))} layers, and the median "
+        f"floor is {near} of the smallest error. {three} of these {len(own)} curves have three widths and borrow "
+        "their noise from the others. Read as a wall, the widest dictionaries already stand at it, with hardly a "
+        "tenth of the error left to gain. The next two sections say why this reading is too quick."
+    )
+
+
+def budgets(table: pd.DataFrame) -> str:
+    """Say what scaled budgets change, layer by layer."""
+    wide = table.pivot_table(["value", "low", "high"], ["quantity", "layer"], "schedule")
+    alpha, share = wide.loc["alpha_width"], wide.loc["floor_share"]
+    rises = int((alpha["value", "scaled"] > alpha["value", "matched"]).sum())
+    falls = int((share["value", "scaled"] < share["value", "matched"]).sum())
+    zero = int((share["low", "scaled"] <= 0).sum())
+    return (
+        f"With scaled budgets the exponent is larger at {rises} of {len(alpha)} layers (median "
+        f"{alpha['value', 'matched'].median():.2f} to {alpha['value', 'scaled'].median():.2f}) and the floor a smaller "
+        f"part of the last error at {falls} of {len(share)} (median {share['value', 'matched'].median():.0%} to "
+        f"{share['value', 'scaled'].median():.0%}); a floor of zero is inside the interval at {zero}. Much of what "
+        "looked like a wall was the budget."
+    )
+
+
+def rivals(forms: pd.DataFrame) -> str:
+    """Say which forms win and whether a floor beats none."""
+    key = ["model", "layer", "architecture", "schedule"]
+    own = forms[forms["source"] == "lab"]
+    gaps = own.pivot_table("aicc_gap", key, "form")
+    best = gaps.idxmin(axis=1).value_counts()
+    said = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in best.items())
+    floor = int((gaps["with_floor"] < gaps["no_floor"] - 2).sum())
+    worse = int((gaps["no_floor"] < gaps["with_floor"] - 2).sum())
+    bent = int((gaps[["soft_knee", "quadratic_n", "with_floor"]].min(axis=1) < gaps["no_floor"] - 2).sum())
+    return (
+        f"Over {len(gaps)} layers and grids the best form is: {said}. Some form that bends in width beats the straight "
+        f"law by more than two at {bent}; the floor does so at {floor}, and loses to it by more than two at {worse}, "
+        "for its two further parameters. The paper prefers the floor at five of its six layers."
+    )
+
+
+def learned_published(floors: pd.DataFrame, printed: pd.DataFrame, split: pd.DataFrame) -> str:
+    """Sum up the published half."""
+    own = floors[floors["source"] == "published"].merge(
+        printed.rename(columns={"floor": "printed"}), on=["model", "layer", "k"]
+    )
+    inside = int(own["printed"].between(own["low"].round(3), own["high"].round(3)).sum())
+    share = split[split["source"] == "published"]["share"]
+    return (
+        f"* **Published floors come out again** at {inside} of {len(own)} layers, within intervals of "
+        f"±{((own['high'] - own['low']) / 2 / own['floor']).median():.0%}. Zero is outside all of them, on the "
+        "strength of the form and of borrowed noise: four of the curves are exactly determined.\n"
+        f"* **{share.min():.0%} to {share.max():.0%} of these exponents is hidden by the floor**; with it they are "
+        f"{own['alpha_width'].min():.2f} to {own['alpha_width'].max():.2f}, and 0.18 at the layer of GPT-4 that "
+        "{cite:t}`gao2024` report is a number of this kind."
+    )
+
+
+def learned_lab(
+    floors: pd.DataFrame, subsets: pd.DataFrame, budgets: pd.DataFrame, forms: pd.DataFrame, k: float
+) -> str:
+    """Sum up the lab: do floors exist here, or can it not be decided?"""
+    own = floors[(floors["source"] == "lab") & (floors["k"] == k) & (floors["schedule"] == "matched")]
+    lean = subsets[(subsets["source"] == "lab") & (subsets["schedule"] == "matched")]
+    lean = lean[lean["subset"] == "without_widest"]
+    shares = budgets[budgets["quantity"] == "floor_share"].groupby("schedule")["value"].median()
+    gaps = forms[(forms["source"] == "lab") & (forms["form"] == "with_floor")]["aicc_gap"]
+    return (
+        f"* **At matched budgets the lab levels off** at {counted(_by_series(own, own['low'] > 0))} layers, and without "
+        f"the widest dictionary at {counted(_by_series(lean, lean['low'] > 0))}.\n"
+        f"* **This does not make it a wall.** Where wide dictionaries were trained longer the floor is "
+        f"{shares['scaled']:.0%} of the last error instead of {shares['matched']:.0%}, and the law with a floor is the "
+        f"best of six forms at {int((gaps == 0).sum())} of {len(gaps)} layers and grids. Whether there is a floor "
+        "under converged dictionaries is **undecided** here."
+    )
