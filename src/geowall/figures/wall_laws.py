@@ -17,6 +17,7 @@ from geowall.figures.marks import SYMBOLS, colour, dots, listed, named, names_in
 
 STATISTICS = {
     "floor": "floor",
+    "floor_share": "floor over least error",
     "alpha_floor": "exponent above the floor",
     "attenuation": "exponent hidden by it",
 }
@@ -87,7 +88,7 @@ def fig_wall_tracks(tracks: pd.DataFrame) -> alt.TopLevelMixin:
         tips += [alt.Tooltip("high:Q", format=".2f"), "n_layers:Q"]
         panel = dots(
             rows.drop(columns=["source", "features", "given", "statistic"]), "correlation", "row", order,
-            (-1.0, 1.0), "correlation", width=178, step=34, labels=not panels, limit=230, tooltip=tips,
+            (-1.0, 1.0), "correlation", width=172, step=30, labels=not panels, limit=230, tooltip=tips,
         )  # fmt: skip
         panels.append(panel.properties(title=title))
     floors = shown[(shown["statistic"] == "floor") & (shown["given"] == "none")]
@@ -107,40 +108,6 @@ def fig_wall_tracks(tracks: pd.DataFrame) -> alt.TopLevelMixin:
 
 def _listed(rows: pd.DataFrame, column: str) -> str:
     return listed(dict(zip(rows["model"], rows[column], strict=True)))
-
-
-def fig_wall_attenuation(floors: pd.DataFrame) -> alt.TopLevelMixin:
-    """The exponent of every layer without and with a floor: the bar between them is what the floor hides."""
-    table = named(floors.dropna(subset=["attenuation"])).copy()
-    sizes, panels = table.groupby("name", sort=False).size(), []
-    for name, rows in table.groupby("name", sort=False):
-        depth = alt.X("layer:Q", title="layer").scale(zero=False, padding=8)
-        depth = depth.axis(grid=False, tickMinStep=1, tickCount=4, format="d")
-        y = alt.Y("alpha_plain:Q", title="width exponent" if not panels else None)
-        ceiling = float(np.nanquantile(table["alpha_floor"], 0.95)) * 1.1
-        y = y.scale(domain=[0, ceiling], clamp=True).axis(labels=not panels, ticks=not panels)
-        rows = rows[["name", "layer", "alpha_plain", "alpha_floor", "hidden", "clear"]]
-        base = alt.Chart(rows).encode(x=depth, color=_shade(table))
-        tips = ["name:N", "layer:Q", alt.Tooltip("alpha_plain:Q", format=".3f", title="without a floor")]
-        tips += [alt.Tooltip("alpha_floor:Q", format=".3f", title="above a floor")]
-        tips += [alt.Tooltip("hidden:Q", format=".0%", title="hidden")]
-        bars = base.mark_rule(strokeWidth=2, opacity=0.4).encode(y=y, y2="alpha_floor:Q")
-        plain = base.mark_circle(size=42, opacity=1).encode(y=y, tooltip=tips)
-        above = base.mark_point(size=38, strokeWidth=1.6, filled=False).encode(
-            y="alpha_floor:Q", tooltip=tips
-        )
-        width = 62 if len(rows) < 6 else int((500 - 76 * (sizes < 6).sum()) / max(1, (sizes >= 6).sum()))
-        panels.append((bars + plain + above).properties(width=width, height=180, title=str(name)))
-    middle = table.groupby("name", sort=False)["hidden"].median()
-    said = spoken([f"{value:.0%} at {name}" for name, value in middle.items()])
-    return theme.finish(
-        alt.hconcat(*panels, spacing=14),
-        "wall-attenuation",
-        caption="Each layer's exponent without a floor (filled) and above its fitted floor (open). The "
-        "bar is the "
-        f"attenuation: in the median layer {said} of the exponent above the floor.",
-        alt=f"Exponents by layer, with and without a floor. Hidden by floors, median: {said}.",
-    )
 
 
 def fig_wall_theory(theory: pd.DataFrame) -> alt.TopLevelMixin:

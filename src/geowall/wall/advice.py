@@ -5,7 +5,7 @@ out, with the predicted error of every width on the way:
 
 >>> rows = [{"model": "m", "layer": 3, "site": "res", "architecture": "topk", "schedule": "matched",
 ...     "d_sae": n, "l0": l0, "nmse": 2 * n**-0.3 / l0**0.5} for n in (512, 1024, 2048) for l0 in (10, 60)]
->>> found = advise(pd.DataFrame(rows), layer=3, k=30, target=0.02)
+>>> found = advise(pd.DataFrame(rows), layer=3, k=30, target=0.03)
 >>> found["recommended"], found["fitted"]
 (8192, [512, 1024, 2048])
 """
@@ -27,10 +27,12 @@ from geowall.wall.prior import Prior, learn
 
 NEEDED = ("layer", "d_sae", "l0", "nmse")
 DEFAULTS = {"model": "yours", "site": "res", "architecture": "", "schedule": ""}
-OCTAVES = 6  # how far ahead of the widest dictionary advice goes
+OCTAVES = 4  # how far ahead of the widest dictionary advice goes
 SURE = 0.8  # probability with which a recommended width reaches its target
+FEATURES = ("d_int", "kappa_ms")
 WORTH = 0.05  # of the error: what the last doubling must save where no target is given
 LAB = "data/lab/checkpoints.parquet"
+SHAPES = "book/chapters/06_layer_geometry/tables/layer_geometry.parquet"
 
 
 def read_table(place: Path, what: str = "checkpoints") -> pd.DataFrame:
@@ -91,7 +93,6 @@ def advise(
     site: str = "",
     architecture: str = "",
     schedule: str = "",
-    features: Sequence[str] = (),
     teachers: Sequence[Cell] | None = None,
 ) -> dict[str, object]:
     """How wide to train at a layer, read at ``k`` active latents.
@@ -119,6 +120,7 @@ def advise(
     cell = from_tables.pick(own, layer, model)
     widths = _widths(cell, width)
     others = [c for c in own if (c.model, c.layer) != (cell.model, cell.layer)]
+    features = () if geometry is None else tuple(f for f in FEATURES if f in cell.geometry)
     prior = learn([*others, *(known(k) if teachers is None else teachers)], _octaves(cell, widths), features)
     told = predict(cell, prior, widths)
     recommended, probability = _recommended(cell, prior, widths, told, target, width)
@@ -144,7 +146,8 @@ def known(k: float) -> list[Cell]:
     if (ROOT / LAB).is_file():
         lab = pd.read_parquet(ROOT / LAB)
         lab = lab[(lab["schedule"] == "matched") & (lab["architecture"] == "jumprelu")]
-        cells += from_tables.from_checkpoints(lab, float(np.clip(k, 10.0, 30.0)))
+        shapes = pd.read_parquet(ROOT / SHAPES) if (ROOT / SHAPES).is_file() else None
+        cells += from_tables.from_checkpoints(lab, float(np.clip(k, 10.0, 30.0)), shapes)
     return cells
 
 
@@ -168,7 +171,7 @@ def _refuse_k(rows: pd.DataFrame, k: float) -> None:
     low, high = float(ranges["min"].max()), float(ranges["max"].min())
     near = f"-k {np.sqrt(low * high):.3g}" if low < high else "measure more sparsities of each width"
     least, most = float(rows["l0"].min()), float(rows["l0"].max())
-    why = f"no width was measured on both sides of {k:g} active latents; they run from {least:.3g} to {most:.3g}"
+    why = f"no width was measured on both sides of k = {k:g}; their L0 runs from {least:.3g} to {most:.3g}"
     raise GeowallError("nothing was planned", why, near)
 
 

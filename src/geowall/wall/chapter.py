@@ -38,16 +38,23 @@ def lab_cells(
     return from_tables.from_checkpoints(kept, k, geometry) if len(kept) else []
 
 
-def wall_floors(laws: pd.DataFrame, lab: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
-    """Fitted floors of the lab and of the showcase layers, at one k a grid, beside their geometry."""
-    found = floors.layer_floors(laws, pd.DataFrame())
-    both = pd.concat(
-        [
-            from_tables.wide_geometry(table).reindex(columns=["model", "layer", *floors.SUMMARIES])
-            for table in (lab, paper)
-        ]
-    )
-    return floors.at_one_k(found.merge(both, how="left", on=["model", "layer"]))
+def wall_floors(
+    laws: pd.DataFrame, details: pd.DataFrame, lab: pd.DataFrame, paper: pd.DataFrame
+) -> pd.DataFrame:
+    """Fitted floors of the lab and of the showcase layers, at one k a grid, beside their geometry.
+
+    Takes ``layer_laws`` and ``floors`` of chapter 07, ``layer_geometry`` of 06, and the published layers.
+    """
+    found = floors.layer_floors(laws, pd.DataFrame(), details)
+    columns = ["model", "layer", *floors.SUMMARIES]
+    shapes = [from_tables.wide_geometry(table).reindex(columns=columns) for table in (lab, paper)]
+    return floors.at_one_k(found.merge(pd.concat(shapes), how="left", on=["model", "layer"]))
+
+
+def usual(table: pd.DataFrame) -> pd.DataFrame:
+    """The published rows, and of the lab the JumpReLU grids of matched budget on the residual stream."""
+    own = np.logical_and.reduce([table[name] == value for name, value in USUAL.items()])
+    return table[(table["source"] != "lab") | own].reset_index(drop=True)
 
 
 def theory_laws(

@@ -14,6 +14,7 @@ import pandas as pd
 from geowall.laws.tables import where
 from geowall.wall.claims import NONE, Claim, Control
 from geowall.wall.evidence import Found, MissingError, cell, correlation, made, only, share
+from geowall.wall.floors import at_one_k
 from geowall.wall.rules import above, below, same
 
 PAPER = "zaher2026"
@@ -83,7 +84,7 @@ def lab_transfer(transfer: pd.DataFrame) -> Found:
 def first_less_others(laws: pd.DataFrame, source: str) -> Found:
     """Exponent of layer 0 less the largest of the layers past the first quarter, in the worse model."""
     rows = only(laws, "07/layer_laws", source=source, form="no_floor")
-    rows = _at_one_k(_grid(rows))
+    rows = at_one_k(_grid(rows))
     gaps = []
     for _, group in rows.groupby("model"):
         deep = group[group["layer"] > group["layer"].max() / 4]
@@ -102,15 +103,6 @@ def _grid(laws: pd.DataFrame) -> pd.DataFrame:
     return laws[~lab | usual]
 
 
-def _at_one_k(laws: pd.DataFrame) -> pd.DataFrame:
-    """The rows at k = 50 where there are any, else at the k with the most layers inside their data."""
-    if (laws["k"] == 50).any():
-        return laws[laws["k"] == 50]
-    inside = laws[~laws["extrapolated"]]
-    inside = inside if len(inside) else laws
-    return laws[laws["k"] == inside.groupby("k")["layer"].size().idxmax()]
-
-
 def secant_gap(laws: pd.DataFrame) -> Found:
     """Largest difference of the surface's exponent and the chord's over published layers at k = 50."""
     rows = only(laws, "07/layer_laws", source="published", k=50.0, form=["no_floor", "secant"])
@@ -125,7 +117,7 @@ def floors(laws: pd.DataFrame, source: str) -> pd.DataFrame:
     if rows.empty:
         raise MissingError(f"07/layer_laws has no fitted floor of source {source}")
     plain = rows[rows["form"] == "with_floor"]
-    return _at_one_k(_grid(plain if len(plain) else rows))
+    return at_one_k(_grid(plain if len(plain) else rows))
 
 
 def one_floor(laws: pd.DataFrame, model: str, layer: int) -> Found:
@@ -158,6 +150,42 @@ def floors_by(laws: pd.DataFrame, geometry: pd.DataFrame, source: str, summary: 
         geometry = first.rename(columns={"value": summary})
     both = own.merge(geometry[["model", "layer", summary]], on=["model", "layer"]).dropna(subset=["floor"])
     return correlation(both["floor"], both[summary])
+
+
+def made_by_filters(planted: pd.DataFrame) -> Found:
+    """Floor, over the error, that the paper's filters leave in curves without one; the largest median."""
+    rows = only(planted, "07/planted", filtered=True, floor_share=0.0)
+    return Found(float(rows["bias"].max()))
+
+
+def misfit(details: pd.DataFrame) -> Found:
+    """Largest misfit of the fits to three points."""
+    rows = only(details, "07/floors", source="published", n_widths=3)
+    return Found(float(rows["rss"].max()))
+
+
+def shrunk_by_training(budgets: pd.DataFrame) -> Found:
+    """Floor over the least error where training grows with width, less where it does not; median of "
+    "layers."""
+    rows = only(budgets, "07/budgets", quantity="floor_share")
+    wide = rows.pivot_table(index=["model", "layer"], columns="schedule", values="value")
+    return Found(float((wide["scaled"] - wide["matched"]).median()))
+
+
+def best_form(rivals: pd.DataFrame) -> Found:
+    """Share of the lab's matched JumpReLU layers whose law with a floor beats all rivals by AICc."""
+    rows = only(rivals, "07/rivals", **LAB)
+    best = rows.loc[rows.groupby(["model", "layer"])["aicc"].idxmin()]
+    return share(best["form"] == "with_floor")
+
+
+def shares_by(details: pd.DataFrame, geometry: pd.DataFrame, summary: str) -> Found:
+    """Correlation over lab layers of the floor's share of the least error with a geometric summary."""
+    own = only(details, "07/floors", **LAB)
+    own = at_one_k(own.assign(extrapolated=False))
+    first = geometry[geometry["estimator"] == summary].drop_duplicates(["model", "layer"])
+    both = own.merge(first[["model", "layer", "value"]], on=["model", "layer"])
+    return correlation(both["floor_share"], both["value"])
 
 
 def clearly_curved(excess: pd.DataFrame, surrogate: str) -> Found:
@@ -280,27 +308,44 @@ GEOMETRY = [
 LAWS = [
     Claim(
         PAPER, "Chord and surface agree, largest gap", "published", 0.01,
-        made(secant_gap, "07/layer_laws"), below(0.01), "07", "exponents",
+        made(secant_gap, "07/layer_laws"), below(0.01), "07", "profiles",
     ),
     Claim(
         PAPER, "Layer 0 has the largest exponent, by", "lab",
         made(partial(first_less_others, source="published"), "07/layer_laws"),
-        made(partial(first_less_others, source="lab"), "07/layer_laws"), above(0), "07", "exponents",
-    ),
-    *(
-        Claim(
-            PAPER, f"Floor at {size} layer {layer}, seven widths", "published", there,
-            made(partial(one_floor, model=model, layer=layer), "07/layer_laws"), same(5e-3), "07", "floors",
-        )
-        for model, size, layer, there in (("gemma-2-2b", "2B", 12, 0.106), ("gemma-2-9b", "9B", 20, 0.099))
+        made(partial(first_less_others, source="lab"), "07/layer_laws"), above(0), "07", "profiles",
     ),
     Claim(
-        PAPER, "Floors of the layers with three widths", "published", 0.044,
-        made(least_bound, "07/layer_laws"), above(0.001), "07", "floors",
+        PAPER, "Floor at 2B layer 12, seven widths", "published", 0.106,
+        made(partial(one_floor, model="gemma-2-2b", layer=12), "07/layer_laws"), same(5e-3), "07", "showcase",
+        Control(
+            "two widths were dropped, and such filters make floors of none",
+            made(made_by_filters, "07/planted"), below(0.05),
+        ),
     ),
     Claim(
-        PAPER, "Every layer has a floor, share of the lab's", "lab", 1.0,
+        PAPER, "Floor at 9B layer 20, seven widths", "published", 0.099,
+        made(partial(one_floor, model="gemma-2-9b", layer=20), "07/layer_laws"), same(5e-3), "07", "showcase",
+    ),
+    Claim(
+        PAPER, "Floors of layers with three widths, least", "published", 0.044,
+        made(least_bound, "07/layer_laws"), above(0.001), "07", "showcase",
+        Control(
+            "three points fix three parameters: the fit cannot fail",
+            made(misfit, "07/floors"), above(1e-6),
+        ),
+    ),
+    Claim(
+        PAPER, "Layers with a clear floor, share of the lab's", "lab", 1.0,
         made(positive, "07/layer_laws"), above(0.5), "07", "floors",
+        Control(
+            "where training grows with width the floor shrinks",
+            made(shrunk_by_training, "07/budgets"), above(-0.05),
+        ),
+    ),
+    Claim(
+        PAPER, "A floor fits best, share of layers", "lab", 5 / 6,
+        made(best_form, "07/rivals"), above(0.5), "07", "rivals",
     ),
     *(
         Claim(
@@ -315,6 +360,10 @@ LAWS = [
             PAPER, f"Floors rise with {word} over the lab, r", "lab", there,
             made(partial(floors_by, source="lab", summary=summary), "07/layer_laws", "06/layer_geometry"),
             above(0), "09", "wall-floors",
+            Control(
+                "as a share of the layer's error they do not",
+                made(partial(shares_by, summary=summary), "07/floors", "06/layer_geometry"), above(0),
+            ),
         )
         for summary, word, there in (("d_int", "dimension", 0.88), ("kappa_ms", "curvature", 0.82))
     ),

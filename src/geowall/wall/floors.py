@@ -24,13 +24,16 @@ LAYER = ["source", "model", "layer", "site", "architecture", "schedule"]
 CLEAR = 0.01  # of the floor itself: a lower end above this share of it is clear of zero
 SUMMARIES = ("d_int", "kappa_ms", "kappa_tv", "nu")
 COLUMNS = [*LAYER, "k", "alpha_floor", "floor", "low", "high", "alpha_plain", "attenuation", "hidden"]
-COLUMNS += ["clear", "extrapolated"]
+COLUMNS += ["clear", "floor_share", "extrapolated"]
 
 
-def layer_floors(laws: pd.DataFrame, geometry: pd.DataFrame) -> pd.DataFrame:
+def layer_floors(
+    laws: pd.DataFrame, geometry: pd.DataFrame, details: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Every fitted floor beside the exponent without one, and the layer's geometry.
 
-    Takes ``layer_laws`` of chapter 07 and a table of geometry (long or wide). Columns: COLUMNS, which hold
+    Takes ``layer_laws`` of chapter 07, a table of geometry (long or wide), and its table ``floors`` for
+    ``floor_share``, the floor over the least error of the layer. Columns: COLUMNS, which hold
     the exponents with and without a floor (``alpha_floor``, ``alpha_plain``), their difference, the share of
     the former that it is (``hidden``), whether the floor's interval is ``clear`` of zero; and a column for
     each summary that is known.
@@ -43,6 +46,8 @@ def layer_floors(laws: pd.DataFrame, geometry: pd.DataFrame) -> pd.DataFrame:
     table["attenuation"] = table["alpha_floor"] - table["alpha_plain"]
     table["hidden"] = table["attenuation"] / table["alpha_floor"]
     table["clear"] = table["low"] > CLEAR * table["floor"]
+    if details is not None:
+        table = table.merge(details[[*LAYER, "k", "floor_share"]], how="left", on=[*LAYER, "k"])
     table = table.reindex(columns=COLUMNS)
     if geometry.empty:
         return table.reset_index(drop=True)
@@ -55,7 +60,7 @@ def at_one_k(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of every grid of a model at the one k where most of its layers are inside their data."""
     grid, kept = ["source", "model", "site", "architecture", "schedule"], []
     for _, rows in table.groupby(grid, sort=False, dropna=False):
-        inside = rows[~rows["extrapolated"].fillna(False).astype(bool)]
+        inside = rows[~rows["extrapolated"].eq(True)]
         best = (inside if len(inside) else rows).groupby("k")["layer"].nunique()
         middle = best[best == best.max()].index
         chosen = 50.0 if 50.0 in middle else float(middle[len(middle) // 2])
@@ -65,7 +70,7 @@ def at_one_k(table: pd.DataFrame) -> pd.DataFrame:
 
 def tracks(
     table: pd.DataFrame,
-    columns: Sequence[str] = ("floor", "alpha_floor", "attenuation"),
+    columns: Sequence[str] = ("floor", "floor_share", "alpha_floor", "attenuation"),
     summaries: Sequence[str] = SUMMARIES,
     n_bootstrap: int = 1000,
     block_length: int = 5,

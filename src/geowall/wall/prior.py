@@ -28,7 +28,7 @@ from jaxtyping import Float
 from geowall.wall.cells import Cell
 
 OFFSETS = np.linspace(-1.6, 1.6, 41)  # of log s from what geometry foretells
-BENDS = [(0.0, 0.0), *((p, g) for p in (0.15, 0.3, 0.45, 0.6, 0.75, 0.9) for g in (0.0, 0.2, 0.4))]
+BENDS = [(0.0, 0.0), *((p, g) for p in (0.15, 0.3, 0.45, 0.6, 0.75, 0.9) for g in (0.0, 0.15, 0.3))]
 GRID = np.array([(offset, *bend) for offset in OFFSETS for bend in BENDS])
 SIGMAS = (0.005, 0.01, 0.02, 0.04)  # of log error: training noise, and reading the error at a sparsity
 STEPS, SMOOTH = 6, 0.1  # of expectation maximisation; share of the broad start that stays in the weights

@@ -152,3 +152,12 @@ def _sign(name: str, ends: tuple[float, float, float], threshold: float, below: 
     there, absent = (high < threshold, low > threshold) if below else (low > threshold, high < threshold)
     says = PATHOLOGICAL if there else BENIGN if absent else OPEN
     return {"sign": name, "value": value, "low": low, "high": high, "threshold": threshold, "says": says}
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The signs as a MyST table."""
+    lines = ["| Sign of the pathological regime | Here | Range | Threshold | Says |", "|---|--:|--:|--:|---|"]
+    for row in table.itertuples():
+        ends = "–" if row.low == row.high else f"{row.low:.2f} to {row.high:.2f}"
+        lines.append(f"| {row.sign} | {row.value:.2f} | {ends} | {row.threshold:g} | {row.says} |")
+    return "\n".join(lines)

@@ -116,3 +116,20 @@ def verdict(number: str, control: str = "yes") -> str:
     if number == "no":
         return FAILED
     return REPRODUCED if number == "yes" and control == "yes" else CAVEAT
+
+
+def markdown() -> str:
+    """The rules of the verdict as a list, for the page that shows them beside the verdicts."""
+    return "\n".join(
+        [
+            f"* **{UNTESTED}**: the number does not exist in this book; the reason is given.",
+            f"* **{FAILED}**: the number fails its test.",
+            f"* **{CAVEAT}**: it passes, but its interval reaches to the other side of what is claimed, or the "
+            "control fails, a second number without which the first does not mean what it seems to.",
+            f"* **{REPRODUCED}**: it passes with its whole interval, and so does its control.",
+            "",
+            "A test is one of five: above or below a limit, between two, within a tolerance of the paper's "
+            "number, or about it (that number lies in the interval; a caveat, if within a stated factor). "
+            "The table `verdicts` names the test of each claim.",
+        ]
+    )
