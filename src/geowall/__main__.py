@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import functools
 import http.server
+import json
 import os
 import shutil
 import sys
@@ -238,6 +239,21 @@ def census(args: argparse.Namespace) -> int:
     return 0
 
 
+def plan(args: argparse.Namespace) -> int:
+    """Say how wide a dictionary to train at a layer, from narrow ones that were measured there."""
+    from geowall.wall import advice
+
+    names = ("layer", "k", "target", "width", "model", "site", "architecture", "schedule")
+    try:
+        table = advice.read_table(args.checkpoints)
+        geometry = advice.read_table(args.geometry, "layer_geometry") if args.geometry else None
+        found = advice.advise(table, geometry=geometry, **{name: getattr(args, name) for name in names})
+    except GeowallError as error:  # nothing has run: the input was refused
+        raise ParameterError(error.what, error.why, error.fix) from error
+    print(json.dumps(advice.as_json(found), indent=1) if args.json else advice.report(found))
+    return 0
+
+
 def clean(args: argparse.Namespace) -> int:
     """Remove failed, abandoned and old runs; keep the newest of each chapter and profile unless --all."""
     removed = ledger.clean(args.out, args.all)
@@ -295,6 +311,7 @@ def _parser() -> argparse.ArgumentParser:
     command(status)
     command(clean).add_argument("--all", action="store_true", help="finished runs too")
     _add_census(command(census))
+    _add_plan(command(plan))
     text = "Remake the language models of the lab, and autoencoders on their layers"
     _add_lab(commands.add_parser("lab", help=text.lower(), description=f"{text}."))
     return parser
@@ -312,6 +329,21 @@ def _add_census(added: argparse.ArgumentParser) -> None:
     added.add_argument("--seed", type=int, default=0, help="of the choice of tokens")
     added.add_argument("--workers", type=int, default=0, help="processes; 0, the default, stays in this one")
     added.add_argument("--scheduler", default="", help="address of a dask scheduler, instead")
+
+
+def _add_plan(added: argparse.ArgumentParser) -> None:
+    path = {"type": lambda path: Path(path).resolve()}
+    text = "the table that `geowall census --table` writes (parquet or CSV), or a folder that holds it"
+    added.add_argument("checkpoints", **path, help=text)
+    added.add_argument("--layer", type=int, required=True, help="counted from zero")
+    added.add_argument("-k", type=float, required=True, help="active latents at which errors are compared")
+    wanted = added.add_mutually_exclusive_group()
+    wanted.add_argument("--target", type=float, help="the error (NMSE) to reach")
+    wanted.add_argument("--width", type=int, help="the latents whose error to predict")
+    added.add_argument("--geometry", **path, help="a table layer_geometry; without one, geometry is not used")
+    for name in ("model", "site", "architecture", "schedule"):
+        added.add_argument(f"--{name}", default="", help="where the table has several")
+    added.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_lab(parser: argparse.ArgumentParser) -> None:
