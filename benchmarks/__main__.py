@@ -26,6 +26,7 @@ SUITE = {
     "B6": "b06_local_geometry",
     "B7": "b07_allocation",
     "B8": "b08_extraction",
+    "B9": "b09_fits",
 }  # imported when run: an environment made for one peer need not hold what the others import
 TOLERATED = 0.8
 

@@ -75,7 +75,8 @@ def fig_profiles(laws: pd.DataFrame, k: float, k_published: float = 50.0) -> alt
     return theme.finish(
         chart,
         "profiles",
-        caption="Width exponents by depth. *Left:* the paper's {cite:p}`zaher2026`, at every layer of Gemma 2; "
+        caption="Width exponents by depth. *Left:* the paper's {cite:p}`zaher2026`, at every layer of "
+        "Gemma 2; "
         "it gives no intervals, and open marks are extrapolated. *Right:* measured here, the slope between "
         "two widths at every layer, with the middle 95 % of draws of the documents. "
         + "; ".join(words) + ".",
@@ -90,7 +91,8 @@ def _by_series(table: pd.DataFrame) -> list[pd.DataFrame]:
 
 def _range(rows: pd.DataFrame) -> str:
     first, low, high = rows.iloc[0]["series"], rows["alpha_width"].min(), rows["alpha_width"].max()
-    return f"{first}: {low:.2f} to {high:.2f}".replace("-", "−") if len(rows) > 1 else f"{first}: {low:.2f}"
+    said = f"{low:.2f} to {high:.2f}" if len(rows) > 1 else f"{low:.2f}"
+    return f"{first}: {said.replace('-', '−')}"
 
 
 def _profile(table: pd.DataFrame, title: str, width: int) -> alt.LayerChart:
@@ -160,15 +162,18 @@ def fig_showcase(points: pd.DataFrame, floors: pd.DataFrame, printed: pd.DataFra
     outside = f"; {', '.join(far)} is outside" if far else ""
     exact = int((floors["dof"] == 0).sum())
     words = "; ".join(
-        f"{_where(row)} {row['floor']:.3f} ({row['low']:.3f} to {row['high']:.3f}), printed {row['printed']:.3f}"
+        f"{_where(row)} {row['floor']:.3f} ({row['low']:.3f} to {row['high']:.3f}), printed "
+        f"{row['printed']:.3f}"
         for row in floors.to_dict("records")
     )
     return theme.finish(
         chart,
         "showcase",
-        caption="Published errors at 50 active latents {cite:p}`zaher2026`, the law fitted to them (line), its "
+        caption="Published errors at 50 active latents {cite:p}`zaher2026`, the law fitted to them "
+        "(line), its "
         "floor with a 95 % interval (band) and the printed floor (dashes); open marks were dropped by the "
-        f"paper's filter. {int(inside.sum())} of {len(floors)} printed floors lie in the interval{outside}. At "
+        f"paper's filter. {int(inside.sum())} of {len(floors)} printed floors lie in the "
+        f"interval{outside}. At "
         f"{exact} layers three widths fix three parameters and the line must pass through every point.",
         alt=f"Six panels of error against width, each falling towards a floor. Floors: {words}.",
     )

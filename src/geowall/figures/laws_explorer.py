@@ -1,6 +1,6 @@
 """The explorer of chapter 07: choose a grid, a layer and a sparsity; see points, laws, floor and interval.
 
-The page holds the parameters of every fit and draws the curves from them itself, with no kernel and no network.
+The page holds the parameters of every fit and draws the curves itself, with no kernel and no network.
 
 >>> "log_a" in CURVE
 True
@@ -37,17 +37,22 @@ def fig_explorer(cells: pd.DataFrame, floors: pd.DataFrame, k: float) -> alt.Top
             name="picked_layer", value=middle,
             bind=alt.binding_range(min=0, max=int(points["layer"].max()), step=1, name="layer: "),
         ),
-        alt.param(name="picked_k", value=float(k), bind=alt.binding_radio(options=ks, name="active latents k: ")),
+        alt.param(
+            name="picked_k", value=float(k), bind=alt.binding_radio(options=ks, name="active latents k: ")
+        ),
     ]  # fmt: skip
     chart = _panel(points, fits, ks).add_params(*controls)
     n = len(fits)
     return theme.finish(
         chart,
         "law-explorer",
-        caption=f"Choose one of {n} fits. Points: error at each width (open where the sparsity is beyond its "
-        "checkpoints, and not fitted). Solid: the law with a floor; dashed: the straight law; band: 95 % profile "
+        caption=f"Choose one of {n} fits. Points: error at each width (open where the sparsity is beyond "
+        f"its "
+        "checkpoints, and not fitted). Solid: the law with a floor; dashed: the straight law; band: 95 % "
+        "profile "
         "interval of the floor.",
-        alt=f"Interactive chart with controls for grid, layer and sparsity over {n} fits: error against width on "
+        alt=f"Interactive chart with controls for grid, layer and sparsity over {n} fits: error against "
+        f"width on "
         "logarithmic axes, a curve with a floor, a straight law, and the band of the floor's interval.",
     )
 
@@ -111,7 +116,8 @@ def _words(here: alt.Chart) -> list[alt.Chart]:
     lines = [
         "'floor ' + format(datum.floor, '.3f') + ' (' + format(datum.low, '.3f') + ' to '"
         " + format(datum.high, '.3f') + ')'",
-        "'exponent with it ' + format(datum.alpha_width, '.2f') + ', straight ' + format(datum.alpha_line, '.2f')",
+        "'exponent with it ' + format(datum.alpha_width, '.2f') + ', straight ' + "
+        "format(datum.alpha_line, '.2f')",
         "datum.low > 0 ? 'zero is outside the interval' : 'zero is inside the interval'",
         "datum.dof == 0 ? 'three widths: exactly determined' : ''",
     ]

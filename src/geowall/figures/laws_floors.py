@@ -52,8 +52,10 @@ def fig_floors(floors: pd.DataFrame, redrawn: pd.DataFrame, k: float) -> alt.Top
     return theme.finish(
         chart,
         "floors",
-        caption=f"The fitted floor over the smallest error of the layer, at k = {k:g}: thick bar, 95 % profile "
-        "interval; thin bar, documents drawn again. One would mean that the widest dictionary is at its floor. "
+        caption=f"The fitted floor over the smallest error of the layer, at k = {k:g}: thick bar, 95 % "
+        f"profile "
+        "interval; thin bar, documents drawn again. One would mean that the widest dictionary is at its "
+        "floor. "
         "Intervals clear of zero, " + "; ".join(said) + ".",
         alt="Panels of floor share against layer for each grid of the lab. Intervals clear of zero, "
         + "; ".join(said) + ".",
@@ -110,7 +112,8 @@ def fig_subsets(subsets: pd.DataFrame) -> alt.TopLevelMixin:
     return theme.finish(
         alt.layer(*dots).properties(width=400, height=210),
         "subsets",
-        caption="Floors at matched budgets by which widths are fitted, a mark a layer, open where zero is in the "
+        caption="Floors at matched budgets by which widths are fitted, a mark a layer, open where zero is "
+        "in the "
         f"95 % interval. Filled: {said}.",
         alt=f"Strip chart of floor shares by choice of widths. Floors clear of zero: {said}.",
     )
@@ -134,7 +137,8 @@ def fig_budgets(budgets: pd.DataFrame) -> alt.TopLevelMixin:
     return theme.finish(
         chart,
         "budgets",
-        caption="The same layers and widths, trained on the same tokens at every width (matched) or on tokens "
+        caption="The same layers and widths, trained on the same tokens at every width (matched) or on "
+        "tokens "
         f"growing as width^0.65 (scaled). Medians over {n} layer{'s' if n > 1 else ''}: {said}.",
         alt=f"Two panels by layer comparing budgets. Medians: {said}.",
     )
@@ -221,7 +225,8 @@ def fig_rivals(forms: pd.DataFrame) -> alt.TopLevelMixin:
     return theme.finish(
         dots.properties(width=400, height=230),
         "rivals",
-        caption=f"Rival forms fitted to the checkpoints of {layers} layers and grids; zero is the layer's best. "
+        caption=f"Rival forms fitted to the checkpoints of {layers} layers and grids; zero is the layer's "
+        f"best. "
         f"Best forms: {said}.",
         alt=f"Strip chart of AICc differences by form. Best forms: {said}.",
     )
@@ -247,14 +252,17 @@ def fig_planted(known: pd.DataFrame) -> alt.TopLevelMixin:
     whole, cut = known[~known["filtered"]], known[known["filtered"]]
     false, made = whole[whole["floor_share"] == 0], cut[cut["floor_share"] == 0]
     said = (
-        f"coverage {whole['coverage'].min():.0%} to {whole['coverage'].max():.0%}; without a floor a floor is "
-        f"claimed {false['decided'].max():.0%} of the time at most, yet after the filters its median is up to "
+        f"coverage {whole['coverage'].min():.0%} to {whole['coverage'].max():.0%}; without a floor a "
+        f"floor is "
+        f"claimed {false['decided'].max():.0%} of the time at most, yet after the filters its median is "
+        f"up to "
         f"{made['bias'].max():.0%} of the error"
     )
     return theme.finish(
         chart,
         "planted",
-        caption="Curves with a known floor, by its share of the error at the widest dictionary. Solid: all widths; "
+        caption="Curves with a known floor, by its share of the error at the widest dictionary. Solid: "
+        "all widths; "
         f"dashed: after the paper's filters i and ii. Of all widths, {said}.",
         alt=f"Three panels for curves with planted floors. {said}.",
     )

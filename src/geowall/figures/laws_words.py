@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from geowall.figures.laws import with_series
+from geowall.laws.scaling.floors import GAO
 
 
 def counted(found: dict[str, tuple[int, int]]) -> str:
@@ -39,9 +42,12 @@ def sparsity(covered: pd.DataFrame, loo: pd.DataFrame, k: float) -> str:
         if row["l0_from"] < row["l0_to"]
     )
     return (
-        f"All widths and layers of a model share an $L_0$ range of {where or 'nothing'}. The lab's laws are read at "
-        f"**k = {k:g}**, the sparsity at which the fewest of its cells need extrapolation ({cells - inside} of "
-        f"{cells}). With a checkpoint left out, interpolation from the others misses it by a median of {fit}; with "
+        f"All widths and layers of a model share an $L_0$ range of {where or 'nothing'}. The lab's laws "
+        f"are read at "
+        f"**k = {k:g}**, the sparsity at which the fewest of its cells need extrapolation "
+        f"({cells - inside} of "
+        f"{cells}). With a checkpoint left out, interpolation from the others misses it by a median of "
+        f"{fit}; with "
         "three or four penalties a width that doubles a gap, so it bounds what the gaps themselves cost."
     )
 
@@ -51,13 +57,15 @@ def training(table: pd.DataFrame) -> str:
     matched = table[(table["architecture"] == "jumprelu") & (table["schedule"] == "matched")]
     ends = matched.sort_values("d_sae").groupby("model")
     said = "; ".join(
-        f"{model}: from {rows['tokens_per_latent'].iloc[0]:,.0f} tokens a latent at {rows['d_sae'].iloc[0]} to "
+        f"{model}: from {rows['tokens_per_latent'].iloc[0]:,.0f} tokens a latent at "
+        f"{rows['d_sae'].iloc[0]} to "
         f"{rows['tokens_per_latent'].iloc[-1]:,.0f} at {rows['d_sae'].iloc[-1]}, where "
         f"{rows['dead_share'].iloc[-1]:.0%} of the latents are dead"
         for model, rows in ends
     )
     return (
-        f"Budgets are tiny, and at a matched budget a wide dictionary is a less trained one ({said}). Keep this in "
+        f"Budgets are tiny, and at a matched budget a wide dictionary is a less trained one ({said}). "
+        f"Keep this in "
         "mind below: it flattens every curve at its wide end."
     )
 
@@ -77,8 +85,9 @@ def profiles(laws: pd.DataFrame, k: float) -> str:
                 )
     wide = own.assign(half=(own["high"] - own["low"]) / 2)["half"].median()
     return (
-        f"Exponents are {', '.join(said)}. The lab's intervals are wide, ±{wide:.2f} at the median: the two widths "
-        "are a factor of four apart, and every error was measured on the same few hundred documents."
+        f"Exponents are {', '.join(said)}. The lab's intervals are wide, ±{wide:.2f} at the median, "
+        f"because its two "
+        "widths are near each other and its errors were measured on little text."
     )
 
 
@@ -95,12 +104,15 @@ def showcase(floors: pd.DataFrame, printed: pd.DataFrame) -> str:
     )
     sigma, dof = own["sigma"].iloc[0], own["sigma_dof"].iloc[0]
     said = (
-        f"{int(inside.sum())} of {len(own)} printed floors lie in our intervals, whose noise is {sigma:.2%} of an "
+        f"{int(inside.sum())} of {len(own)} printed floors lie in our intervals, whose noise is "
+        f"{sigma:.2%} of an "
         f"error ({dof:.0f} degrees of freedom)."
     )
     outside = (
-        f" The exception ({rows}) is a layer with three widths. The paper's floors come from one surface over "
-        "all sparsities, which need not pass through the points at k = 50; a curve through these three has only "
+        f" The exception ({rows}) is a layer with three widths. The paper's floors come from one surface "
+        f"over "
+        "all sparsities, which need not pass through the points at k = 50; a curve through these three "
+        "has only "
         "one floor, and it is not the printed one."
     )
     return said + (outside if len(own[~inside]) else "")
@@ -114,8 +126,10 @@ def planted(known: pd.DataFrame) -> str:
     made = known[known["filtered"] & (known["floor_share"] == 0) & (known["sigma"] == noise)]
     bias = ", ".join(f"{row['bias']:.0%} with {row['n_widths']}" for row in made.to_dict("records"))
     return (
-        f"At {noise:.0%} noise in octaves of width, a floor of 60 % of the last error is told from none in {power} "
-        f"widths. Where there is no floor at all, the filters leave curves whose median floor is {bias} widths, as "
+        f"At {noise:.0%} noise in octaves of width, a floor of 60 % of the last error is told from none "
+        f"in {power} "
+        f"widths. Where there is no floor at all, the filters leave curves whose median floor is {bias} "
+        f"widths, as "
         "a share of the error: dropping what rises keeps what flattens."
     )
 
@@ -124,8 +138,10 @@ def filters(dropped: pd.DataFrame) -> str:
     """Say how many cells of the lab the filters drop."""
     total = dropped[["n_cells", "n_rising", "n_steepening", "n_curves", "n_disorderly"]].sum()
     return (
-        f"In the lab filter i drops {total['n_rising']} of {total['n_cells']} cells, filter ii {total['n_steepening']}, "
-        f"and filter iii {total['n_disorderly']} of {total['n_curves']} pairs of layer and sparsity. Only filter i is "
+        f"In the lab filter i drops {total['n_rising']} of {total['n_cells']} cells, filter ii "
+        f"{total['n_steepening']}, "
+        f"and filter iii {total['n_disorderly']} of {total['n_curves']} pairs of layer and sparsity. Only "
+        f"filter i is "
         "used below, unless a figure says otherwise."
     )
 
@@ -137,10 +153,13 @@ def floors(table: pd.DataFrame, k: float) -> str:
     near = ", ".join(f"{value:.0%} ({name})" for name, value in share.items())
     three = int((own["dof"] == 0).sum())
     return (
-        f"The profile excludes a floor of zero at {counted(_by_series(own, own['low'] > 0))} layers, and the median "
-        f"floor is {near} of the smallest error. {three} of these {len(own)} curves have three widths and borrow "
-        "their noise from the others. Read as a wall, the widest dictionaries already stand at it, with hardly a "
-        "tenth of the error left to gain. The next two sections say why this reading is too quick."
+        f"The profile excludes a floor of zero at {counted(_by_series(own, own['low'] > 0))} layers, and "
+        f"the median "
+        f"floor is {near} of the smallest error. {three} of these {len(own)} curves have three widths and "
+        f"borrow "
+        f"their noise from the others. Read as walls, these leave a median of "
+        f"{1 - own['floor_share'].median():.0%} of "
+        "the last error to gain. The next two sections say why that is too quick."
     )
 
 
@@ -153,9 +172,12 @@ def budgets(table: pd.DataFrame) -> str:
     zero = int((share["low", "scaled"] <= 0).sum())
     return (
         f"With scaled budgets the exponent is larger at {rises} of {len(alpha)} layers (median "
-        f"{alpha['value', 'matched'].median():.2f} to {alpha['value', 'scaled'].median():.2f}) and the floor a smaller "
-        f"part of the last error at {falls} of {len(share)} (median {share['value', 'matched'].median():.0%} to "
-        f"{share['value', 'scaled'].median():.0%}); a floor of zero is inside the interval at {zero}. Much of what "
+        f"{alpha['value', 'matched'].median():.2f} to {alpha['value', 'scaled'].median():.2f}) and the "
+        f"floor a smaller "
+        f"part of the last error at {falls} of {len(share)} (median "
+        f"{share['value', 'matched'].median():.0%} to "
+        f"{share['value', 'scaled'].median():.0%}); a floor of zero is inside the interval at {zero}. "
+        f"Much of what "
         "looked like a wall was the budget."
     )
 
@@ -171,8 +193,10 @@ def rivals(forms: pd.DataFrame) -> str:
     worse = int((gaps["no_floor"] < gaps["with_floor"] - 2).sum())
     bent = int((gaps[["soft_knee", "quadratic_n", "with_floor"]].min(axis=1) < gaps["no_floor"] - 2).sum())
     return (
-        f"Over {len(gaps)} layers and grids the best form is: {said}. Some form that bends in width beats the straight "
-        f"law by more than two at {bent}; the floor does so at {floor}, and loses to it by more than two at {worse}, "
+        f"Over {len(gaps)} layers and grids the best form is: {said}. Some form that bends in width beats "
+        f"the straight "
+        f"law by more than two at {bent}; the floor does so at {floor}, and loses to it by more than two "
+        f"at {worse}, "
         "for its two further parameters. The paper prefers the floor at five of its six layers."
     )
 
@@ -184,13 +208,19 @@ def learned_published(floors: pd.DataFrame, printed: pd.DataFrame, split: pd.Dat
     )
     inside = int(own["printed"].between(own["low"].round(3), own["high"].round(3)).sum())
     share = split[split["source"] == "published"]["share"]
+    gao = -(GAO[2] + GAO[3] * math.log(50))
     return (
         f"* **Published floors come out again** at {inside} of {len(own)} layers, within intervals of "
-        f"±{((own['high'] - own['low']) / 2 / own['floor']).median():.0%}. Zero is outside all of them, on the "
-        "strength of the form and of borrowed noise: four of the curves are exactly determined.\n"
-        f"* **{share.min():.0%} to {share.max():.0%} of these exponents is hidden by the floor**; with it they are "
-        f"{own['alpha_width'].min():.2f} to {own['alpha_width'].max():.2f}, and 0.18 at the layer of GPT-4 that "
-        "{cite:t}`gao2024` report is a number of this kind."
+        f"±{((own['high'] - own['low']) / 2 / own['floor']).median():.0%}. Zero is outside "
+        f"{int((own['low'] > 0).sum())} "
+        f"of them, on the strength of the form and of borrowed noise: {int((own['dof'] == 0).sum())} of "
+        f"the curves are "
+        "exactly determined.\n"
+        f"* **{share.min():.0%} to {share.max():.0%} of these exponents is hidden by the floor**; with it "
+        f"they are "
+        f"{own['alpha_width'].min():.2f} to {own['alpha_width'].max():.2f}. The {gao:.2f} that "
+        f"{{cite:t}}`gao2024` find "
+        "at a layer of GPT-4, to which the paper compares its exponents, is a number of this kind."
     )
 
 
@@ -204,10 +234,13 @@ def learned_lab(
     shares = budgets[budgets["quantity"] == "floor_share"].groupby("schedule")["value"].median()
     gaps = forms[(forms["source"] == "lab") & (forms["form"] == "with_floor")]["aicc_gap"]
     return (
-        f"* **At matched budgets the lab levels off** at {counted(_by_series(own, own['low'] > 0))} layers, and without "
+        f"* **At matched budgets the lab levels off** at {counted(_by_series(own, own['low'] > 0))} "
+        f"layers, and without "
         f"the widest dictionary at {counted(_by_series(lean, lean['low'] > 0))}.\n"
         f"* **This does not make it a wall.** Where wide dictionaries were trained longer the floor is "
-        f"{shares['scaled']:.0%} of the last error instead of {shares['matched']:.0%}, and the law with a floor is the "
-        f"best of six forms at {int((gaps == 0).sum())} of {len(gaps)} layers and grids. Whether there is a floor "
+        f"{shares['scaled']:.0%} of the last error instead of {shares['matched']:.0%}, and the law with a "
+        f"floor is the "
+        f"best of six forms at {int((gaps == 0).sum())} of {len(gaps)} layers and grids. Whether there is "
+        f"a floor "
         "under converged dictionaries is **undecided** here."
     )

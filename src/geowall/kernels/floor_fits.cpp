@@ -179,13 +179,22 @@ V descend(const Problem& problem, V* theta, const double* y, const double* w, co
     I held[P], moved = I{};
     for (int i = 0; i < P; i++)
       held[i] = ((theta[i] <= bounds.low[i]) & (here.g[i] <= 0.0)) | ((theta[i] >= bounds.high[i]) & (here.g[i] >= 0.0));
-    solve(here, here.h, held, lambda, step);
-    const I exact = solve(here, here.newton, held, lambda, trial);
-    for (int i = 0; i < P; i++) step[i] = pick(exact, trial[i], step[i]);
+    const I exact = solve(here, here.newton, held, lambda, step);
+    if (any(active & ~exact)) {
+      solve(here, here.h, held, lambda, trial);
+      for (int i = 0; i < P; i++) step[i] = pick(exact, step[i], trial[i]);
+    }
+    V promised = {};
     for (int i = 0; i < P; i++) {
       trial[i] = bounds.clip(i, theta[i] + step[i]);
       moved |= positive(trial[i] - theta[i]) > tol * (1.0 + positive(theta[i]));
+      promised += pick(held[i], V{}, step[i] * here.g[i]);
     }
+    // a last step that can gain nothing worth a pass over the cells is taken unseen
+    const I last = active & exact & (promised <= tol * tol * here.rss);
+    for (int i = 0; i < P; i++) theta[i] = pick(last, trial[i], theta[i]);
+    active &= ~last;
+    if (!any(active)) break;
     evaluate(problem, trial, y, w, scratch, there);
     const I better = active & (there.rss <= here.rss);
     const I settled = better & (here.rss - there.rss <= tol * tol * here.rss + 1e-300) & (lambda < 1e-2);

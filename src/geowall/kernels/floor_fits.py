@@ -37,7 +37,7 @@ def fit(
     high: Float[np.ndarray, "fit 6"],
     weights: Float[np.ndarray, "fit cell"] | None = None,
     iterations: int = 200,
-    tol: float = 1e-10,
+    tol: float = 1e-8,
 ) -> tuple[Float[np.ndarray, "fit 6"], Float[np.ndarray, " fit"]]:
     """Return the best parameters over all starts and their weighted sum of squares, in float64.
 
@@ -97,7 +97,7 @@ def fit_slow(
     high: Float[np.ndarray, "fit 6"],
     weights: Float[np.ndarray, "fit cell"],
     iterations: int = 200,
-    tol: float = 1e-10,
+    tol: float = 1e-8,
 ) -> tuple[Float[np.ndarray, "fit 6"], Float[np.ndarray, " fit"]]:
     """Twin of :func:`fit` in array operations: the same steps, all fits together, one start after another."""
     found = [_descend(x, u, y, s, low, high, weights, iterations, tol) for s in np.moveaxis(start, 1, 0)]

@@ -22,6 +22,7 @@ _NAMES = {
     "B6": "local geometry",
     "B7": "allocation of latents to features",
     "B8": "extracting activations",
+    "B9": "laws of many layers with their bootstraps",
 }
 _NOTHING = "No benchmark has been recorded yet: `make bench` writes the results this page is drawn from."
 

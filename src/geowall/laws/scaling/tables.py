@@ -29,4 +29,5 @@ def layer_laws(*parts: pd.DataFrame) -> pd.DataFrame:
     numbers = {
         name: float for name in ("k", "alpha_width", "beta_n", "beta_k", "gamma", "floor", "low", "high")
     }
+    table["extrapolated"] = table["extrapolated"].eq(True)  # fits with a floor never use such cells
     return table.astype(counts | numbers).sort_values(ORDER, ignore_index=True)

@@ -1,0 +1,109 @@
+"""Figures and sentences of chapter 07: they name what they show, and their numbers are the tables' own."""
+
+from __future__ import annotations
+
+import doctest
+import json
+
+import pandas as pd
+import pytest
+
+from geowall.figures import laws, laws_explorer, laws_floors, laws_words, renderer
+from geowall.laws import published
+from geowall.laws.scaling import (
+    attenuation,
+    exponents,
+    filters,
+    intervals,
+    lab,
+    planted,
+    printed,
+    redrawn,
+    rivals,
+    sparsity,
+    tables,
+)
+
+K = 20.0
+
+
+@pytest.fixture(scope="module")
+def data():
+    raw = pd.read_parquet(published.ROOT / "data/lab/checkpoints.parquet")
+    grid = sparsity.usable(raw[raw["layer"].isin([3, 9])])
+    files = (published.LAYERS, published.CHECKPOINTS, printed.FLOORS, published.SHOWCASE)
+    layers, inventory, floors_printed, showcase = map(published.read, files)
+    paper = printed.laws(layers, inventory, floors_printed, [25, 50])
+    chords = exponents.exponents(grid, [12, K], [128, 512], n_bootstrap=20)
+    points, cells = lab.showcase_cells(showcase, inventory), sparsity.cells(grid, [12, K])
+    floors = intervals.floors(lab.measured(points, cells))
+    return {
+        "grid": grid, "points": points, "cells": cells, "floors": floors, "printed": floors_printed,
+        "laws": tables.layer_laws(paper, chords, floors.assign(form="with_floor")),
+        "budgets": lab.budgets(cells, chords, K), "split": attenuation.table(floors),
+        "subsets": intervals.floors(cells[cells["k"] == K], ("kept", "without_widest")),
+        "redrawn": redrawn.floors(grid, K, 20), "forms": rivals.rivals(grid[grid["l0"] < 40]),
+        "planted": planted.planted([3, 5], [0.0, 0.6], [0.01], n_curves=40),
+        "covered": sparsity.coverage(grid, [12, K]), "loo": sparsity.leave_one_out(grid),
+        "training": lab.training(grid), "dropped": filters.tally(filters.marked(cells)),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def charts(data):
+    return [
+        laws.fig_profiles(data["laws"], K),
+        laws.fig_sparsities(data["laws"]),
+        laws.fig_showcase(data["points"], data["floors"], data["printed"]),
+        laws_floors.fig_planted(data["planted"]),
+        laws_floors.fig_floors(data["floors"], data["redrawn"], K),
+        laws_explorer.fig_explorer(data["cells"], data["floors"], K),
+        laws_floors.fig_subsets(data["subsets"]),
+        laws_floors.fig_budgets(data["budgets"]),
+        laws_floors.fig_attenuation(data["split"], K),
+        laws_floors.fig_rivals(data["forms"]),
+    ]
+
+
+@pytest.mark.parametrize("module", [laws, laws_explorer, laws_floors, laws_words], ids=lambda m: m.__name__)
+def test_the_worked_examples(module):
+    assert doctest.testmod(module).failed == 0
+
+
+def test_every_chart_says_what_it_shows(charts):
+    names = [chart.usermeta["name"] for chart in charts]
+    assert len(set(names)) == len(charts) == 10
+    for chart in charts:
+        assert len(chart.usermeta["caption"]) > 60
+        assert len(chart.usermeta["alt"]) > 40
+        assert "nan" not in chart.usermeta["caption"]
+
+
+def test_the_explorer_draws_its_curves_in_the_page_and_fits_the_column(charts):
+    explorer = charts[5]
+    spec = json.dumps(explorer.to_dict())
+    assert laws_explorer.CURVE in spec
+    assert {p["name"] for p in explorer.to_dict()["params"] if "bind" in p} == {
+        "picked_grid",
+        "picked_layer",
+        "picked_k",
+    }
+    bundle, _ = renderer.bundle(explorer, ["cells"])
+    assert bundle["text/plain"].startswith("Interactive chart")
+
+
+def test_the_sentences_carry_the_tables_numbers(data):
+    said = laws_words.showcase(data["floors"], data["printed"])
+    assert said.startswith("5 of 6 printed floors")
+    assert "9B layer 31" in said
+    share = data["split"].query("source == 'published'")["share"]
+    learned = laws_words.learned_published(data["floors"], data["printed"], data["split"])
+    assert f"{share.min():.0%} to {share.max():.0%}" in learned
+    texts = [
+        laws_words.sparsity(data["covered"], data["loo"], K), laws_words.training(data["training"]),
+        laws_words.profiles(data["laws"], K), laws_words.planted(data["planted"]),
+        laws_words.filters(data["dropped"]), laws_words.floors(data["floors"], K),
+        laws_words.budgets(data["budgets"]), laws_words.rivals(data["forms"]),
+        laws_words.learned_lab(data["floors"], data["subsets"], data["budgets"], data["forms"], K),
+    ]  # fmt: skip
+    assert all("nan" not in text and len(text) > 80 for text in texts)
