@@ -18,7 +18,7 @@ from geowall.figures.marks import SYMBOLS, colour, dots, listed, named, names_in
 STATISTICS = {
     "floor": "floor",
     "floor_share": "floor over least error",
-    "alpha_floor": "exponent above the floor",
+    "alpha_floor": "exponent above it",
     "attenuation": "exponent hidden by it",
 }
 TARGETS = {"log_level": "error at a middle width", "log_prefactor": "prefactor A", "alpha_width": "exponent"}
@@ -131,7 +131,7 @@ def fig_wall_theory(theory: pd.DataFrame) -> alt.TopLevelMixin:
     own = theory[(theory["target"] == "alpha_width") & (theory["term"] == "1/d_int")]
     said = spoken(
         [
-            f"{r.slope:.1f} ({r.low:.1f} to {r.high:.1f}) at {short(r.model)}".replace("-", "−")
+            f"{_range(r)} at {short(r.model)}"
             for r in own.itertuples()
         ]
     )
@@ -146,6 +146,10 @@ def fig_wall_theory(theory: pd.DataFrame) -> alt.TopLevelMixin:
         alt="Partial correlations of error and exponent with curvature and dimension. Slopes on "
         f"1/dimension: {said}.",
     )
+
+
+def _range(row: tuple) -> str:
+    return f"{row.slope:.1f} ({row.low:.1f} to {row.high:.1f})".replace("-", "−")
 
 
 def fig_wall_regimes(estimates: pd.DataFrame) -> alt.TopLevelMixin:

@@ -87,15 +87,14 @@ def fig_wall_planner(forecasts: pd.DataFrame) -> alt.TopLevelMixin:
     )
     x = alt.X("width:Q", title="latents in the dictionary").scale(type="log", base=2, nice=False, padding=16)
     x = x.axis(values=sorted(table["width"].unique()), format=",", grid=False)
-    ends = table[["nmse", "low", "high"]].stack()
-    span = [0.92 * float(ends.min()), 1.08 * float(ends.max())]
+    span = [0.75 * float(table["nmse"].min()), 1.1 * float(table["nmse"].max())]
     y = alt.Y("nmse:Q", title="error (NMSE)").scale(type="log", domain=span, nice=False)
     y = y.axis(tickCount=6, format=".2~f")
     base = alt.Chart(table).transform_filter(choice)
     wide = base.transform_filter("datum.part != 'fitted'").encode(x=x)
-    outer = wide.mark_area(opacity=0.18, color=theme.BLUE).encode(y=alt.Y("low:Q"), y2="high:Q")
-    inner = wide.mark_area(opacity=0.28, color=theme.BLUE).encode(y=alt.Y("low_80:Q"), y2="high_80:Q")
-    line = wide.mark_line(strokeWidth=2, color=theme.BLUE).encode(y=alt.Y("predicted:Q"))
+    outer = wide.mark_area(opacity=0.18, color=theme.BLUE, clip=True).encode(y=alt.Y("low:Q"), y2="high:Q")
+    inner = wide.mark_area(opacity=0.28, color=theme.BLUE, clip=True).encode(y=alt.Y("low_80:Q"), y2="high_80:Q")
+    line = wide.mark_line(strokeWidth=2, color=theme.BLUE, clip=True).encode(y=alt.Y("predicted:Q"))
     tips = ["where:N", alt.Tooltip("width:Q", format=","), alt.Tooltip("nmse:Q", format=".4f")]
     tips += [alt.Tooltip("predicted:Q", format=".4f"), "part:N"]
     measured = base.transform_filter("isValid(datum.nmse)").mark_point(

@@ -89,7 +89,7 @@ def discovery_exponent(discovery: pd.DataFrame) -> Found:
 
 CLAIMS = [
     Claim(
-        PAPER, "C1 The loss separates, largest gap", "toy", 0.0,
+        PAPER, "C1 The loss separates, largest gap", "toy", NONE,
         made(largest_gap, "02/separation"), below(0.05), "02", "mixture",
         Control(
             "but training finds a fraction of the features that the optimum would",
@@ -97,7 +97,7 @@ CLAIMS = [
         ),
     ),
     Claim(
-        PAPER, "C2 Regimes, worst error of an exponent", "theory", 0.0,
+        PAPER, "C2 Regimes, worst error of an exponent", "theory", NONE,
         made(worst_exponent, "01/regimes"), below(0.01), "01", "exponents",
         Control(
             "two decades of widths read the exponent too low, by more than its interval",
@@ -123,7 +123,7 @@ CLAIMS = [
         made(sphere_beta, "02/exponents"), about(2), "02", "sphere-exponents",
     ),
     Claim(
-        PAPER, "C6 Shells stop near 2d, largest fall past it", "toy", 0.0,
+        PAPER, "C6 Shells stop near 2d, largest fall past it", "toy", NONE,
         made(partial(falls, architecture="relu", penalty="l1", manifold="shell", most=True), "02/falls"),
         below(0.1), "02", "loss-curves",
         Control(

@@ -283,7 +283,7 @@ GEOMETRY = [
         cell("06/specificity", "ratio", estimator="kappa_ms"), above(1), "06", "responses",
     ),
     Claim(
-        PAPER, "Layers are more curved than flat clouds", "lab", 1.0,
+        PAPER, "Layers are more curved than flat clouds", "lab", NONE,
         made(partial(clearly_curved, surrogate="gaussian"), "06/excess"), above(0.5), "06", "excess",
     ),
     Claim(

@@ -124,8 +124,8 @@ def markdown() -> str:
         [
             f"* **{UNTESTED}**: the number does not exist in this book; the reason is given.",
             f"* **{FAILED}**: the number fails its test.",
-            f"* **{CAVEAT}**: it passes, but its interval reaches to the other side of what is claimed, or the "
-            "control fails, a second number without which the first does not mean what it seems to.",
+            f"* **{CAVEAT}**: it passes, but its interval reaches the other side of what is claimed, or the "
+            "control fails: a second number without which the first does not mean what it seems to.",
             f"* **{REPRODUCED}**: it passes with its whole interval, and so does its control.",
             "",
             "A test is one of five: above or below a limit, between two, within a tolerance of the paper's "
