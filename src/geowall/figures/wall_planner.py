@@ -93,7 +93,9 @@ def fig_wall_planner(forecasts: pd.DataFrame) -> alt.TopLevelMixin:
     base = alt.Chart(table).transform_filter(choice)
     wide = base.transform_filter("datum.part != 'fitted'").encode(x=x)
     outer = wide.mark_area(opacity=0.18, color=theme.BLUE, clip=True).encode(y=alt.Y("low:Q"), y2="high:Q")
-    inner = wide.mark_area(opacity=0.28, color=theme.BLUE, clip=True).encode(y=alt.Y("low_80:Q"), y2="high_80:Q")
+    inner = wide.mark_area(opacity=0.28, color=theme.BLUE, clip=True).encode(
+        y=alt.Y("low_80:Q"), y2="high_80:Q"
+    )
     line = wide.mark_line(strokeWidth=2, color=theme.BLUE, clip=True).encode(y=alt.Y("predicted:Q"))
     tips = ["where:N", alt.Tooltip("width:Q", format=","), alt.Tooltip("nmse:Q", format=".4f")]
     tips += [alt.Tooltip("predicted:Q", format=".4f"), "part:N"]

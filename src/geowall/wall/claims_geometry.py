@@ -11,7 +11,6 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from geowall.laws.tables import where
 from geowall.wall.claims import NONE, Claim, Control
 from geowall.wall.evidence import Found, MissingError, cell, correlation, made, only, share
 from geowall.wall.floors import at_one_k
@@ -41,7 +40,11 @@ def lead(stage2: pd.DataFrame, source: str = "published") -> Found:
 def largest_p(tests: pd.DataFrame) -> Found:
     """Largest p of the paper's own test over the two models."""
     return Found(
-        float(only(tests, "08/null_tests", features="kappa_ms", null="permutation")["p_value"].max())
+        float(
+            only(tests, "08/null_tests", source="published", features="kappa_ms", null="permutation")[
+                "p_value"
+            ].max()
+        )
     )
 
 
@@ -57,15 +60,12 @@ def worst_sweep(sweep: pd.DataFrame) -> Found:
     return Found(float(rows["loo_r2"].min()))
 
 
-def lab_r2(stage2: pd.DataFrame, model: str) -> Found:
-    """R2 of left-out lab layers by curvature, the matched JumpReLU grid where there are several."""
-    rows = only(stage2, "08/stage2", source="lab", model=model, features="kappa_ms", dropped_layers=0)
-    rows = rows[rows["target"].astype(str).str.startswith("alpha")]
-    for name, value in LAB.items():
-        rows = where(rows, **{name: value}) if name in rows else rows
-    if rows.empty:
-        raise MissingError(f"08/stage2 has no exponent of {model}")
-    return Found(float(rows["loo_r2"].iloc[0]))
+def lab_r2(intervals: pd.DataFrame, model: str) -> Found:
+    """Leave-one-out R2 of lab layers by curvature, with its block interval."""
+    asked = {"source": "lab", "model": model, "features": "kappa_ms", "dropped_layers": 0}
+    rows = only(intervals, "08/intervals", statistic="loo_r2", bootstrap="block", **asked)
+    row = rows[rows["target"].astype(str).str.startswith("alpha")].iloc[0]
+    return Found(float(row["value"]), float(row["low"]), float(row["high"]))
 
 
 def lab_transfer(transfer: pd.DataFrame) -> Found:
@@ -227,8 +227,10 @@ TRANSFERS = [
         cell("08/transfer", "transfer_r2", test_model=model, clip="own", **TRANSFER), same(1e-3),
         "08", "transfer",
         Control(
-            "with the training model's bounds the interval reaches below zero",
-            cell("08/transfer", "transfer_r2", test_model=model, clip="training", **TRANSFER),
+            "relative depth transfers as well",
+            cell(
+                "08/transfer_gaps", "gap", test_model=model, features="kappa_ms", rival="depth_relative", **WHOLE
+            ),
             above(0),
         ),
     )
@@ -268,7 +270,7 @@ REGRESSION = [
     *(
         Claim(
             PAPER, f"Curvature predicts layers of {model}, R²", "lab", there,
-            made(partial(lab_r2, model=model), "08/stage2"), above(0), "08", "hierarchy",
+            made(partial(lab_r2, model=model), "08/intervals"), above(0), "08", "hierarchy",
         )
         for model, there in (("lab-small", 0.976), ("lab-large", 0.869))
     ),
