@@ -23,6 +23,7 @@ _NAMES = {
     "B7": "allocation of latents to features",
     "B8": "extracting activations",
     "B9": "laws of many layers with their bootstraps",
+    "B10": "making the book: rendered, made again, made after a change",
 }
 _NOTHING = "No benchmark has been recorded yet: `make bench` writes the results this page is drawn from."
 

@@ -229,7 +229,8 @@ TRANSFERS = [
         Control(
             "relative depth transfers as well",
             cell(
-                "08/transfer_gaps", "gap", test_model=model, features="kappa_ms", rival="depth_relative", **WHOLE
+                "08/transfer_gaps", "gap",
+                test_model=model, features="kappa_ms", rival="depth_relative", **WHOLE,
             ),
             above(0),
         ),
