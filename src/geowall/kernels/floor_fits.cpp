@@ -40,20 +40,22 @@ inline V exponential(V x) {
   return p * (V)power;
 }
 
-// The logarithm of positive normal numbers: 2 artanh((m - 1) / (m + 1)) on half a binary order around one.
-inline V logarithm(V v) {
+// The logarithm of a positive normal number, 2 artanh((m - 1) / (m + 1)) on half a binary order around one, and a
+// share of it: one division serves both.
+inline void logarithm_and_share(V v, V part, V& log, V& share) {
   const I bits = (I)v;
   V m = (V)((bits & 0x000fffffffffffffLL) | 0x3ff0000000000000LL);
   const I large = m > 1.4142135623730951;
   m = pick(large, m * 0.5, m);
   const I order = (bits >> 52) - 1023 - large;  // a true lane is -1
-  const V e = __builtin_convertvector(order, V), s = (m - 1.0) / (m + 1.0), s2 = s * s;
+  const V above = m + 1.0, inverse = 1.0 / (v * above);
+  share = part * above * inverse;
+  const V e = __builtin_convertvector(order, V), s = (m - 1.0) * v * inverse, s2 = s * s;
   const V s4 = s2 * s2, s8 = s4 * s4;
   const V low = (1.0 + s2 * (1.0 / 3)) + s4 * (1.0 / 5 + s2 * (1.0 / 7));
   const V middle = (1.0 / 9 + s2 * (1.0 / 11)) + s4 * (1.0 / 13 + s2 * (1.0 / 15));
   const V high = (1.0 / 17 + s2 * (1.0 / 19)) + s4 * (1.0 / 21);
-  const V p = low + s8 * (middle + s8 * high);
-  return e * 0.6931471805599453 + 2.0 * s * p;
+  log = e * 0.6931471805599453 + 2.0 * s * (low + s8 * (middle + s8 * high));
 }
 
 struct Problem {  // one design: R = exp(a + bk u + bn x + g u x), B = exp(z + h u)
@@ -90,8 +92,9 @@ V residuals(const Problem& problem, const V* theta, const double* y, const doubl
     const double u = problem.u[c];
     if (!c || u != problem.u[c - 1]) floor = exponential(theta[4] + theta[5] * u);
     const V power = exponential(theta[0] + theta[1] * u + (theta[2] + theta[3] * u) * problem.x[c]);
-    const V sum = power + floor, r = load(y + VL * c) - logarithm(sum), weight = load(w + VL * c);
-    out.p[c] = power / sum;
+    V log;
+    logarithm_and_share(power + floor, power, log, out.p[c]);
+    const V r = load(y + VL * c) - log, weight = load(w + VL * c);
     out.weight[c] = weight;
     out.wr[c] = weight * r;
     rss += out.wr[c] * r;
@@ -161,43 +164,89 @@ I solve(const Sums& s, const V* h, const I* held, V lambda, V* step) {
   return sound;
 }
 
-struct Bounds {
-  V low[P], high[P];
-  V clip(int i, V v) const { return pick(v < low[i], low[i], pick(v > high[i], high[i], v)); }
+// What is to be fitted: every start of every problem is a job of its own, and the best of a problem's is kept.
+struct Jobs {
+  int fits, starts, cells;
+  const double *y, *w, *start, *low, *high;
+  double *theta, *rss;
+  int64_t total() const { return (int64_t)fits * starts; }
 };
 
-// Levenberg-Marquardt between bounds: a parameter at a bound is held while the gradient pushes it outwards.
-V descend(const Problem& problem, V* theta, const double* y, const double* w, const Bounds& bounds, int iterations,
-          double tol) {
+// Levenberg-Marquardt between bounds, eight jobs side by side; a lane that is done takes the next job at once. A
+// parameter at a bound is held while the gradient pushes it outwards.
+struct Lanes {
+  const Jobs& jobs;
+  std::vector<double> data, weight;
+  V theta[P], trial[P], low[P], high[P], lambda = all(1e-3);
   Sums here, there;
-  Scratch scratch(problem.cells);
-  I active = ~I{};
-  V lambda = all(1e-3), trial[P], step[P];
-  for (int i = 0; i < P; i++) theta[i] = bounds.clip(i, theta[i]);
-  evaluate(problem, theta, y, w, scratch, here);
-  for (int n = 0; n < iterations && any(active); n++) {
-    I held[P], moved = I{};
-    for (int i = 0; i < P; i++)
-      held[i] = ((theta[i] <= bounds.low[i]) & (here.g[i] <= 0.0)) | ((theta[i] >= bounds.high[i]) & (here.g[i] >= 0.0));
-    const I exact = solve(here, here.newton, held, lambda, step);
-    if (any(active & ~exact)) {
-      solve(here, here.h, held, lambda, trial);
-      for (int i = 0; i < P; i++) step[i] = pick(exact, step[i], trial[i]);
+  I busy = I{}, fresh = I{};
+  int64_t job[VL], passes[VL], next = 0;
+
+  explicit Lanes(const Jobs& j) : jobs(j), data(VL * j.cells), weight(VL * j.cells), here(), there() {
+    for (int i = 0; i < P; i++) theta[i] = trial[i] = low[i] = high[i] = V{};
+    for (int l = 0; l < VL; l++) load_next(l);
+  }
+
+  V clip(int i, V v) const { return pick(v < low[i], low[i], pick(v > high[i], high[i], v)); }
+
+  void load_next(int l) {
+    busy[l] = fresh[l] = next < jobs.total() ? -1 : 0;
+    if (!busy[l]) return;
+    job[l] = next++;
+    passes[l] = 0;
+    lambda[l] = 1e-3;
+    const size_t fit = job[l] / jobs.starts;
+    for (int c = 0; c < jobs.cells; c++) {
+      data[VL * c + l] = jobs.y[fit * jobs.cells + c];
+      weight[VL * c + l] = jobs.w[fit * jobs.cells + c];
     }
-    V promised = {};
     for (int i = 0; i < P; i++) {
-      trial[i] = bounds.clip(i, theta[i] + step[i]);
+      low[i][l] = jobs.low[fit * P + i];
+      high[i][l] = jobs.high[fit * P + i];
+      const double begin = jobs.start[job[l] * P + i];
+      theta[i][l] = trial[i][l] = std::min(std::max(begin, low[i][l]), high[i][l]);
+    }
+  }
+
+  void finish(I done) {
+    for (int l = 0; l < VL; l++) {
+      if (!done[l]) continue;
+      const size_t fit = job[l] / jobs.starts;
+      if (here.rss[l] < jobs.rss[fit]) {
+        jobs.rss[fit] = here.rss[l];
+        for (int i = 0; i < P; i++) jobs.theta[fit * P + i] = theta[i][l];
+      }
+      load_next(l);
+    }
+  }
+
+  // Propose a step in every lane that has been evaluated; return which lanes move at all.
+  I propose(double tol) {
+    I held[P], moved = I{};
+    V step[P], other[P], promised = {};
+    for (int i = 0; i < P; i++)
+      held[i] = ((theta[i] <= low[i]) & (here.g[i] <= 0.0)) | ((theta[i] >= high[i]) & (here.g[i] >= 0.0));
+    const I exact = solve(here, here.newton, held, lambda, step);
+    if (any(busy & ~fresh & ~exact)) {
+      solve(here, here.h, held, lambda, other);
+      for (int i = 0; i < P; i++) step[i] = pick(exact, step[i], other[i]);
+    }
+    for (int i = 0; i < P; i++) {
+      trial[i] = pick(fresh, theta[i], clip(i, theta[i] + step[i]));
       moved |= positive(trial[i] - theta[i]) > tol * (1.0 + positive(theta[i]));
       promised += pick(held[i], V{}, step[i] * here.g[i]);
     }
     // a last step that can gain nothing worth a pass over the cells is taken unseen
-    const I last = active & exact & (promised <= tol * tol * here.rss);
+    const I last = busy & ~fresh & exact & (promised <= tol * tol * here.rss);
     for (int i = 0; i < P; i++) theta[i] = pick(last, trial[i], theta[i]);
-    active &= ~last;
-    if (!any(active)) break;
-    evaluate(problem, trial, y, w, scratch, there);
-    const I better = active & (there.rss <= here.rss);
-    const I settled = better & (here.rss - there.rss <= tol * tol * here.rss + 1e-300) & (lambda < 1e-2);
+    if (any(last)) finish(last);
+    return moved | fresh;
+  }
+
+  // Keep what is better; return which lanes have come to rest.
+  I accept(I moved, double tol, int iterations) {
+    const I better = busy & (fresh | (there.rss <= here.rss));
+    const I settled = better & ~fresh & (here.rss - there.rss <= tol * tol * here.rss + 1e-300) & (lambda < 1e-2);
     for (int i = 0; i < P; i++) {
       theta[i] = pick(better, trial[i], theta[i]);
       here.g[i] = pick(better, there.g[i], here.g[i]);
@@ -207,45 +256,27 @@ V descend(const Problem& problem, V* theta, const double* y, const double* w, co
       here.newton[i] = pick(better, there.newton[i], here.newton[i]);
     }
     here.rss = pick(better, there.rss, here.rss);
-    lambda = pick(better, lambda * 0.1, lambda * 10.0);
-    active &= moved & ~settled & (lambda < 1e14);
+    lambda = pick(fresh, lambda, pick(better, lambda * 0.1, lambda * 10.0));
+    I tired = I{};
+    for (int l = 0; l < VL; l++) tired[l] = ++passes[l] > iterations ? -1 : 0;
+    const I done = busy & ~(fresh & ~tired) & (~moved | settled | (lambda > 1e14) | tired);
+    fresh = I{};
+    return done;
   }
-  return here.rss;
-}
+};
 }  // namespace
 
 extern "C" void floor_fits(int fits, int starts, int cells, const double* x, const double* u, const double* y,
                            const double* w, const double* start, const double* low, const double* high,
                            int iterations, double tol, double* theta, double* rss) {
   const Problem problem(cells, x, u);
-  std::vector<double> data(VL * cells), weight(VL * cells);
-  for (int f = 0; f < fits; f += VL) {
-    int own[VL];
-    Bounds bounds;
-    V best[P], least = all(std::numeric_limits<double>::infinity());
-    for (int l = 0; l < VL; l++) {
-      own[l] = std::min(f + l, fits - 1);  // idle lanes repeat the last problem
-      for (int c = 0; c < cells; c++) {
-        data[VL * c + l] = y[(size_t)own[l] * cells + c];
-        weight[VL * c + l] = w[(size_t)own[l] * cells + c];
-      }
-      for (int i = 0; i < P; i++) {
-        bounds.low[i][l] = low[(size_t)own[l] * P + i];
-        bounds.high[i][l] = high[(size_t)own[l] * P + i];
-      }
-    }
-    for (int s = 0; s < starts; s++) {
-      V at[P];
-      for (int l = 0; l < VL; l++)
-        for (int i = 0; i < P; i++) at[i][l] = start[((size_t)own[l] * starts + s) * P + i];
-      const V found = descend(problem, at, data.data(), weight.data(), bounds, iterations, tol);
-      const I better = found < least;
-      least = pick(better, found, least);
-      for (int i = 0; i < P; i++) best[i] = s ? pick(better, at[i], best[i]) : at[i];
-    }
-    for (int l = 0; l < VL && f + l < fits; l++) {
-      rss[f + l] = least[l];
-      for (int i = 0; i < P; i++) theta[(size_t)(f + l) * P + i] = best[i][l];
-    }
+  const Jobs jobs{fits, starts, cells, y, w, start, low, high, theta, rss};
+  std::fill(rss, rss + fits, std::numeric_limits<double>::infinity());  // starts end in any order
+  Scratch scratch(cells);
+  Lanes lanes(jobs);
+  while (any(lanes.busy)) {
+    const I moved = lanes.propose(tol);
+    evaluate(problem, lanes.trial, lanes.data.data(), lanes.weight.data(), scratch, lanes.there);
+    lanes.finish(lanes.accept(moved, tol, iterations));
   }
 }

@@ -56,7 +56,7 @@ def fit(
     code = compiled.library(SOURCE)
     if code is None:
         return fit_slow(x, u, y, start, low, high, weights, iterations, tol)
-    theta, rss = np.empty((n, 6)), np.empty(n)
+    theta, rss = np.full((n, 6), np.nan), np.empty(n)
     arrays = (x, u, y, weights, start, low, high)
     code.floor_fits(
         *(n, n_starts, cells, *map(_address, arrays), iterations, ctypes.c_double(tol)),
