@@ -21,6 +21,7 @@ from geowall.laws.scaling import (
     redrawn,
     rivals,
     sparsity,
+    surfaces,
     tables,
 )
 
@@ -45,6 +46,7 @@ def data():
         "redrawn": redrawn.floors(grid, K, 20), "forms": rivals.rivals(grid[grid["l0"] < 40]),
         "planted": planted.planted([3, 5], [0.0, 0.6], [0.01], n_curves=40),
         "covered": sparsity.coverage(grid, [12, K]), "loo": sparsity.leave_one_out(grid),
+        "whole": surfaces.surfaces(grid[grid["l0"] < 40], [K], 20),
         "training": lab.training(grid), "dropped": filters.tally(filters.marked(cells)),
     }  # fmt: skip
 
@@ -102,7 +104,7 @@ def test_the_sentences_carry_the_tables_numbers(data):
     texts = [
         laws_words.sparsity(data["covered"], data["loo"], K), laws_words.training(data["training"]),
         laws_words.profiles(data["laws"], K), laws_words.planted(data["planted"]),
-        laws_words.filters(data["dropped"]), laws_words.floors(data["floors"], K),
+        laws_words.filters(data["dropped"]), laws_words.floors(data["floors"], data["whole"], K),
         laws_words.budgets(data["budgets"]), laws_words.rivals(data["forms"]),
         laws_words.learned_lab(data["floors"], data["subsets"], data["budgets"], data["forms"], K),
     ]  # fmt: skip

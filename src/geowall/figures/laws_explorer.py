@@ -38,7 +38,7 @@ def fig_explorer(cells: pd.DataFrame, floors: pd.DataFrame, k: float) -> alt.Top
             bind=alt.binding_range(min=0, max=int(points["layer"].max()), step=1, name="layer: "),
         ),
         alt.param(
-            name="picked_k", value=float(k), bind=alt.binding_radio(options=ks, name="active latents k: ")
+            name="picked_k", value=float(k), bind=alt.binding_select(options=ks, name="active latents k: ")
         ),
     ]  # fmt: skip
     chart = _panel(points, fits, ks).add_params(*controls)
@@ -90,7 +90,7 @@ def _panel(points: pd.DataFrame, fits: pd.DataFrame, ks: list[float]) -> alt.Lay
     domain = [widths.min() / 1.3, widths.max() * 3]
     x = alt.X("n:Q", title="latents in the dictionary").scale(type="log", domain=domain, nice=False)
     x = x.axis(log_widths(widths))
-    y = alt.Y("error:Q", title="error (NMSE)").scale(type="log", zero=False, nice=False, padding=6)
+    y = alt.Y("error:Q", title="error (NMSE)").scale(type="log", nice=False, padding=6)
     y = y.axis(values=[0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4], format="~g")
     here = alt.Chart(fits).transform_filter(HERE)
     grown = here.transform_calculate(step=f"sequence(0, {STEPS + 1})").transform_flatten(["step"])

@@ -271,6 +271,8 @@ def fig_planted(known: pd.DataFrame) -> alt.TopLevelMixin:
 def _planted(table: pd.DataFrame, value: str, title: str, target: float | None) -> alt.LayerChart:
     x = alt.X("floor_share:Q", title="planted share").axis(values=[0, 0.3, 0.6, 0.9], grid=False)
     y = alt.Y(f"{value}:Q", title=None).axis(format=".0%", tickCount=5)
+    if target:
+        y = y.scale(domain=[min(0.85, table[value].min()), 1.0], nice=False, zero=False)
     colour = alt.Color("widths:N", title=None).scale(range=[theme.RED, theme.ORANGE, theme.BLUE])
     shown = table[table["noise"] == table["noise"].max()]
     lines = alt.Chart(shown).mark_line(point=alt.OverlayMarkDef(size=25)).encode(

@@ -146,20 +146,28 @@ def filters(dropped: pd.DataFrame) -> str:
     )
 
 
-def floors(table: pd.DataFrame, k: float) -> str:
-    """Say how many floors are clear of zero and how near the widest dictionary is to them."""
+def floors(table: pd.DataFrame, surfaces: pd.DataFrame, k: float) -> str:
+    """Say how many floors are clear of zero, by what, and how near the widest dictionary is to them."""
+    whole = surfaces[surfaces["k"] == k]
+    drawn = counted(_by_series(whole, whole["low"] > 1e-3 * whole["floor"]))
     own = table[(table["source"] == "lab") & (table["k"] == k)]
     share = with_series(own).groupby("series")["floor_share"].median()
     near = ", ".join(f"{value:.0%} ({name})" for name, value in share.items())
     three = int((own["dof"] == 0).sum())
     return (
         f"The profile excludes a floor of zero at {counted(_by_series(own, own['low'] > 0))} layers, and "
-        f"the median "
-        f"floor is {near} of the smallest error. {three} of these {len(own)} curves have three widths and "
-        f"borrow "
-        f"their noise from the others. Read as walls, these leave a median of "
-        f"{1 - own['floor_share'].median():.0%} of "
-        "the last error to gain. The next two sections say why that is too quick."
+        f"the "
+        f"median floor is {near} of the smallest error. {three} of these {len(own)} curves have three "
+        f"widths "
+        f"and borrow their noise from the others. A surface over all sparsities ({{eq}}`eq-07-floor` with "
+        f"$A$, "
+        "$\\alpha$ and $B$ powers or logarithms of $k$), fitted to the checkpoints where they lie, keeps "
+        "zero out "
+        f"at {drawn} of the layers with four widths when the checkpoints are drawn again. Read as walls, "
+        f"these "
+        f"floors leave a median of {1 - own['floor_share'].median():.0%} of the last error to gain. The "
+        f"next two "
+        "sections say why that is too quick."
     )
 
 
