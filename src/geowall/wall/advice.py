@@ -78,8 +78,10 @@ def checked(table: pd.DataFrame) -> pd.DataFrame:
     if len(wrong):
         why = f"{len(wrong)} rows have an nmse, d_sae or l0 that is not positive"
         raise GeowallError("nothing was planned", why, "leave these rows out")
-    filled = {name: value for name, value in DEFAULTS.items() if name not in kept}
-    return kept.assign(**filled)
+    # An empty key of a CSV file is NaN, and a group of that key is none to pandas.
+    names = [*DEFAULTS, *(name for name in ("source", "seed") if name in kept)]
+    texts = {name: kept.get(name, pd.Series(DEFAULTS.get(name, ""), kept.index)) for name in names}
+    return kept.assign(**{name: text.astype(object).where(text.notna(), "") for name, text in texts.items()})
 
 
 def advise(

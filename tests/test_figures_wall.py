@@ -1,0 +1,88 @@
+"""The pictures of chapter 09: each from a small table, with a caption that its numbers fill."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from geowall.figures import wall, wall_laws, wall_planner
+from geowall.wall import rules, verdicts
+
+MODELS = ("lab-small", "gemma-2-2b")
+SUMMARIES = ("d_int", "kappa_ms")
+
+
+def floors() -> pd.DataFrame:
+    rows = [
+        {"source": "lab", "model": m, "layer": i, "floor": 0.1 + 0.01 * i, "low": 0.05 * i, "high": 0.2}
+        | {"clear": i > 0, "d_int": 5.0 + i, "kappa_ms": 0.1 + 0.01 * i}
+        for m in MODELS for i in range(4)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def correlations() -> pd.DataFrame:
+    rows = [
+        {"source": "lab", "model": m, "statistic": s, "features": f, "given": g, "correlation": 0.4}
+        for m in MODELS for s in wall_laws.STATISTICS for f in SUMMARIES for g in ("none", "depth")
+    ]  # fmt: skip
+    return pd.DataFrame(rows).assign(low=-0.1, high=0.8, n_layers=12)
+
+
+def covering() -> pd.DataFrame:
+    rows = [
+        {"source": "lab", "model": m, "target": target, "term": term, "slope": -0.6, "low": -1.0, "high": 0.5}
+        for m in MODELS for target in wall_laws.TARGETS for term in wall_laws.TERMS
+    ]  # fmt: skip
+    ends = {"partial": 0.3, "partial_low": 0.1, "partial_high": 0.6, "patches": 4.0, "atoms": 2.0}
+    return pd.DataFrame(rows).assign(**ends)
+
+
+def deciding() -> pd.DataFrame:
+    rows = [{"model": m, "layer": i, "widest": 1024, "scatter": 0.01} for m in MODELS for i in range(3)]
+    return pd.DataFrame(rows).assign(decides_at=[1024.0, 4096.0, np.nan] * 2)
+
+
+def forecasts() -> pd.DataFrame:
+    own = {"model": "lab-small", "layer": 3, "low_80": 0.15, "high_80": 0.2, "low": 0.1, "high": 0.25}
+    rows = [own | {"width": 64 * 2**i, "nmse": 0.3 - 0.05 * i, "predicted": 0.2} for i in range(4)]
+    return pd.DataFrame(rows).assign(part=["fitted", "fitted", "hidden", "ahead"])
+
+
+@pytest.mark.parametrize(
+    ("draw", "table", "words"),
+    [
+        (wall_laws.fig_wall_floors, floors(), ["3 of 4 at lab-small"]),
+        (wall_laws.fig_wall_tracks, correlations(), ["0.40 (lab-small) and 0.40 (2B)"]),
+        (wall_laws.fig_wall_theory, covering(), ["−0.6 (−1.0 to 0.5) at lab-small"]),
+        (wall_laws.fig_wall_deciding, deciding(), ["At 2 of 6 layers", "at 2 (open"]),
+        (wall_planner.fig_wall_planner, forecasts(), ["Of 1 hidden dictionaries 1 lie inside"]),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_figure_says_what_its_table_says(draw, table: pd.DataFrame, words: list[str]):
+    spec = draw(table).to_dict()
+    for each in words:
+        assert each in spec["usermeta"]["caption"], spec["usermeta"]["caption"]
+    assert len(spec["usermeta"]["alt"]) > 20
+
+
+def test_the_claim_chart_fits_the_page_and_names_every_verdict():
+    table = verdicts.verdicts({})
+    table["verdict"] = [rules.VERDICTS[i % 4] for i in range(len(table))]
+    spec = wall.fig_wall_verdicts(table).to_dict()
+    text = str(spec["datasets"])
+    assert all(f"'{glyph}'" in text for glyph in wall.GLYPHS.values())
+    assert all(claim in text for claim in table["claim"].head(5))
+    assert f"The {len(table)} claims" in spec["usermeta"]["caption"] and spec["width"] <= 610
+
+
+def test_bars_of_the_planner_stand_beside_the_intervals_they_earned():
+    rows = [
+        {"group": g, "rule": r, "n_predictions": 9} for g in ("lab", "Gemma 2") for r in wall_planner.NAMES
+    ]
+    table = pd.DataFrame(rows).assign(error=0.1, bias=0.0, coverage=0.9, coverage_80=0.7, log_score=1.0)
+    table.loc[table["rule"] == "no geometry", "error"] = 0.05
+    caption = wall_planner.fig_wall_holdout(table).to_dict()["usermeta"]["caption"]
+    assert "5.1% for lab (planner, no geometry)" in caption

@@ -1,0 +1,323 @@
+"""The last chapter's parts: rules and verdicts, floors and theory, regimes, the planner, and `geowall "
+"plan`."""
+
+from __future__ import annotations
+
+import json
+from math import nan
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from geowall.__main__ import main
+from geowall.laws import published
+from geowall.paths import ROOT, GeowallError
+from geowall.wall import advice, chapter, decisive, evidence, floors, holdout, planner, regimes, rules, theory
+from geowall.wall import cells as from_tables
+from geowall.wall import verdicts as judge
+from geowall.wall.cells import Cell
+from geowall.wall.prior import learn, local_slope, relative
+
+WIDTHS = (64, 128, 256, 512, 1024)
+
+
+@pytest.fixture(scope="module")
+def shelf() -> dict[str, pd.DataFrame]:
+    """Every published table that the claims need."""
+    paths = judge.present().items()
+    return {
+        name: pd.read_parquet(ROOT / path) if path.endswith("parquet") else pd.read_csv(ROOT / path)
+        for name, path in paths
+    }
+
+
+@pytest.fixture(scope="module")
+def judged(shelf: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    return judge.verdicts(shelf)
+
+
+def layers_with_floors(n: int, seed: int = 0, noise: float = 0.01) -> list[Cell]:
+    """Layers whose slope goes with curvature, each with a floor of its own."""
+    rng, made = np.random.default_rng(seed), []
+    for layer in range(n):
+        kappa = float(np.exp(rng.normal(-2, 0.5)))
+        slope, phi = 0.3 * (kappa / np.exp(-2)) ** -0.6, rng.uniform(0, 0.6)
+        u = np.log(np.array(WIDTHS) / 256)
+        errors = 0.2 * np.exp(relative(u, np.log(slope), phi) + rng.normal(0, noise, len(u)))
+        shape = {"kappa_ms": kappa, "d_int": 5.0 + rng.uniform()}
+        made.append(Cell("planted", layer, WIDTHS, tuple(map(float, errors)), shape))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("rule", "ends", "there", "says"),
+    [
+        (rules.above(0), (0.3, 0.1, 0.5), nan, "yes"),
+        (rules.above(0), (0.3, -0.1, 0.5), nan, "undecided"),
+        (rules.above(0), (-0.3, -0.5, 0.5), nan, "no"),
+        (rules.below(1), (0.9, nan, nan), nan, "yes"),
+        (rules.below(1), (0.9, 0.8, 1.2), nan, "undecided"),
+        (rules.same(0.01), (0.5, 0.4, 0.6), 0.505, "yes"),
+        (rules.same(0.01), (0.5, 0.4, 0.6), 0.59, "undecided"),
+        (rules.same(0.01), (0.5, 0.4, 0.6), 0.7, "no"),
+        (rules.about(2), (0.09, 0.08, 0.1), 0.05, "undecided"),
+        (rules.about(2), (-0.09, -0.1, -0.08), 0.05, "no"),
+        (rules.about(2), (0.09, 0.04, 0.1), 0.05, "yes"),
+        (rules.between(1, 2), (1.5, 0.9, 1.8), nan, "undecided"),
+    ],
+)
+def test_a_rule_looks_at_the_whole_interval(rule, ends, there, says):
+    assert rule.of(*ends, there) == says
+
+
+def test_a_number_that_is_none_cannot_be_judged():
+    with pytest.raises(ValueError, match="no number"):
+        rules.above(0).of(nan)
+    assert rules.verdict("no", "yes") == rules.FAILED and rules.verdict("yes", "undecided") == rules.CAVEAT
+
+
+def test_every_claim_is_judged_once_and_says_why(judged: pd.DataFrame):
+    assert len(judged) == len(judge.CLAIMS) and judged["claim"].is_unique
+    assert set(judged["verdict"]) <= set(rules.VERDICTS)
+    short_of = judged["verdict"] != rules.REPRODUCED
+    assert (judged.loc[short_of, "why"].str.len() > 5).all() and (judged.loc[~short_of, "why"] == "").all()
+    assert judged.loc[judged["verdict"] != rules.UNTESTED, "value"].notna().all()
+    counted = judge.count(judged)
+    assert counted["n_claims"].sum() == len(judged) and counted.groupby("paper")["of"].first().sum() == len(
+        judged
+    )
+
+
+def test_a_missing_table_a_missing_row_and_no_number_are_reasons(shelf: dict[str, pd.DataFrame]):
+    nothing = judge.verdicts({}).set_index("claim")
+    assert (nothing["verdict"] == rules.UNTESTED).all()
+    assert (
+        nothing.loc["Curvature fits the exponent at 2B, R²", "why"] == "table 08/intervals is not published"
+    )
+    emptied = shelf | {"08/intervals": shelf["08/intervals"].query("features != 'kappa_ms'")}
+    found = judge.verdicts(emptied).set_index("claim").loc["Curvature fits the exponent at 2B, R²"]
+    assert found["verdict"] == rules.UNTESTED and "08/intervals has no row with" in found["why"]
+    column = evidence.cell("01/ranked", "gone").find
+    with pytest.raises(evidence.MissingError, match="no gone"):
+        column({"01/ranked": pd.DataFrame({"beta": [1.0]})})
+
+
+def test_verdicts_follow_the_tables(shelf: dict[str, pd.DataFrame], judged: pd.DataFrame):
+    claim = "Curvature fits the exponent at 9B, R²"
+    assert judged.set_index("claim").loc[claim, "verdict"] == rules.CAVEAT
+    table = shelf["08/intervals"].copy()
+    table.loc[table["statistic"] == "r2", ["value", "low", "high"]] = 0.5, 0.4, 0.6
+    moved = judge.verdicts(shelf | {"08/intervals": table}).set_index("claim").loc[claim]
+    assert moved["verdict"] == rules.FAILED and moved["value"] == 0.5
+    gaps = shelf["08/gaps"].assign(low=0.1, gap=0.2, high=0.3)
+    cleared = judge.verdicts(shelf | {"08/gaps": gaps}).set_index("claim").loc[claim]
+    assert cleared["verdict"] == rules.REPRODUCED and cleared["why"] == ""
+
+
+def test_every_figure_of_a_claim_is_on_the_page_it_names(judged: pd.DataFrame):
+    for place, rows in judged.groupby("chapter"):
+        page = ROOT / "book" / "chapters" / place / f"{place}.ipynb"
+        assert (ROOT / "notebooks" / f"{place}.ipynb").is_file()
+        text = page.read_text(encoding="utf-8") if page.is_file() else ""
+        lacking = [name for name in rows["figure"] if page.is_file() and f'"{name}"' not in text]
+        assert lacking == [], place
+    table = judge.markdown(judged, "michaud2025")
+    assert (
+        table.count("\n") == 1 + (judged["paper"] == "michaud2025").sum() and "{numref}`fig-circle`" in table
+    )
+
+
+def test_cells_never_extrapolate_and_carry_their_geometry():
+    rows = [
+        {"model": "m", "layer": 2, "site": "res", "architecture": "topk", "schedule": ""}
+        | {"d_sae": n, "l0": l0, "nmse": n**-0.25 / l0, "seed": seed}
+        for n, top in ((64, 40), (128, 40), (256, 12)) for l0 in (8, top) for seed in (0, 1)
+    ]  # fmt: skip
+    shape = pd.DataFrame({"model": "m", "layer": [2], "site": "res", "estimator": "d_int", "value": [7.0]})
+    (cell,) = from_tables.from_checkpoints(pd.DataFrame(rows), 20, shape)
+    assert cell.widths == (64, 128) and cell.geometry == {"d_int": 7.0}
+    assert np.allclose(cell.losses, [64**-0.25 / 20, 128**-0.25 / 20])
+    gemma = from_tables.published(*map(published.read, (published.LAYERS, published.SHOWCASE)))
+    assert len(gemma) == 66 and max(len(c.widths) for c in gemma) == 7
+    with pytest.raises(GeowallError, match="no set of widths at layer 3"):
+        from_tables.pick([cell], 3)
+    with pytest.raises(GeowallError, match="geometry of no layer"):
+        from_tables.wide_geometry(pd.DataFrame({"x": [1]}))
+
+
+def test_the_planner_covers_planted_floors_and_beats_the_straight_line():
+    found = holdout.holdout(
+        layers_with_floors(16), "planted", 2.0, rules={"no geometry": (), "curvature": ("kappa_ms",)}
+    )
+    scores = holdout.scores(found, ["group"]).set_index("rule")
+    assert scores.loc["no geometry", "coverage"] >= 0.84 and scores.loc["no geometry", "coverage_80"] >= 0.65
+    assert scores.loc["no geometry", "error"] < 0.5 * scores.loc["own line", "error"]
+    assert (found["low"] < found["low_80"]).all() and (found["high_80"] < found["high"]).all()
+    better = holdout.gains(found, ["group"], "no geometry", 200).set_index("rival")
+    assert better.loc["own line", "low"] > 0 and better.loc["own line", "n_layers"] == 16
+
+
+def test_geometry_enters_the_prior_and_helps_one_who_has_a_single_width():
+    taught = layers_with_floors(40, seed=1)
+    prior = learn(taught[:-1], 2.0, ("kappa_ms",))
+    assert prior.coefficients[1] == pytest.approx(-0.6, abs=0.2)
+    steep = Cell("planted", 99, (256,), (0.2,), {"kappa_ms": 0.03, "d_int": 5.0})
+    flat = Cell("planted", 99, (256,), (0.2,), {"kappa_ms": 0.6, "d_int": 5.0})
+    low, high = (planner.predict(c, prior, [1024])["nmse"].iloc[0] for c in (steep, flat))
+    assert low < 0.85 * high
+    with pytest.raises(GeowallError, match="no kappa_ms"):
+        planner.predict(Cell("x", 0, (64,), (0.3,)), prior, [128])
+
+
+def test_without_teachers_the_prior_is_broad_and_the_answer_wide():
+    cell = Cell("x", 0, (64, 128), (0.3, 0.26))
+    table = planner.predict(cell, learn([], 2.0), [256, 1024])
+    assert (table["low"] < table["nmse"]).all() and (table["nmse"] < table["high"]).all()
+    assert table["high"].iloc[1] / table["low"].iloc[1] > 1.2
+    assert local_slope(Cell("x", 0, (64, 128), (0.3, 0.31))) == 0.01
+
+
+def test_quantiles_and_probabilities_of_a_mixture_agree():
+    mixed = planner.Mixture(np.array([[0.0, 1.0], [2.0, 5.0]]), 0.3, np.array([0.25, 0.75]))
+    assert mixed.below(mixed.quantile(0.3)) == pytest.approx([0.3, 0.3])
+    grid = np.linspace(-3, 9, 4000)
+    dense = [mixed.log_density(np.array([x, x])) for x in grid]
+    assert np.trapezoid(np.exp(dense), grid, axis=0) == pytest.approx([1, 1], abs=1e-3)
+
+
+def test_attenuation_and_what_follows_geometry():
+    rng, made = np.random.default_rng(0), []
+    for layer in range(14):
+        own = dict.fromkeys(floors.LAYER, "lab") | {"layer": layer, "k": 16.0, "low": 0.0, "high": 1.0}
+        made.append(own | {"form": "with_floor", "floor": 0.01 * (layer + 4), "alpha_width": 0.5})
+        made.append(own | {"form": "no_floor_all", "alpha_width": 0.5 - 0.02 * layer})
+        made.append(own | {"form": "no_floor", "alpha_width": 9.0})
+    shape = pd.DataFrame(
+        {"model": "lab", "layer": range(14), "d_int": np.arange(4.0, 18), "nu": rng.uniform(1, 2, 14)}
+    )
+    table = floors.layer_floors(pd.DataFrame(made), shape)
+    assert np.allclose(table["attenuation"], 0.02 * table["layer"]) and not table["clear"].any()
+    found = floors.tracks(table.assign(floor_share=0.5), ["floor"], ["d_int"], 100).set_index("given")
+    assert found.loc["none", "correlation"] > 0.95 and found.loc["none", "low"] > 0.7
+    split = floors.variance_hidden(table)
+    assert split["share"].iloc[0] == pytest.approx(1.0) and split["hidden"].iloc[0] == pytest.approx(0.26)
+
+
+def test_covering_laws_come_back_from_planted_layers():
+    rng, made = np.random.default_rng(3), []
+    for layer in range(20):
+        d, kappa = rng.uniform(5, 25), np.exp(rng.normal(-2, 0.4))
+        losses = tuple(float(kappa**2 * n ** (-4 / d)) for n in WIDTHS)
+        made.append(Cell("m", layer, WIDTHS, losses, {"d_int": d, "kappa_ms": kappa}))
+    table = theory.regress(theory.laws_of(made, "toy"), 50).set_index(["target", "term"])
+    for target in ("log_level", "alpha_width"):
+        for term in theory.TERMS:
+            row = table.loc[(target, term)]
+            assert row["slope"] == pytest.approx(row["patches"], abs=1e-6), (target, term)
+
+
+def test_the_frequency_slope_is_corrected_for_tiling():
+    for alpha, beta in ((0.3, 1.0), (0.1, 0.5), (0.8, 2.0)):
+        slope = beta * (1 + alpha) / (beta - alpha)
+        assert regimes.untiled(slope, beta) == pytest.approx(alpha)
+        assert regimes.from_discovery((1 + beta) / (1 + alpha), beta) == pytest.approx(alpha)
+    rank = np.arange(1, 401)
+    latents = pd.DataFrame({"d_sae": 400, "frequency": rank**-1.4, "dead": False, "neighbour_live": 0.1})
+    latents.loc[latents.index % 2 == 0, "neighbour_live"] = 0.95
+    found = regimes.slopes(latents, [0.9]).set_index("tau")
+    assert found.loc[1.0, "slope"] == pytest.approx(1.4, abs=0.02) and found.loc[0.9, "n_latents"] == 200
+    beta = pd.DataFrame(
+        {"architecture": ["relu"], "setting": "tokens", "beta": 0.05, "low": 0.04, "high": 0.06}
+    )
+    grown = pd.DataFrame({"tau": [0.5], "exponent": [0.7], "low": [0.65], "high": [0.75]})
+    said = regimes.estimates(found.reset_index(), beta, grown).set_index("method")["regime"]
+    assert (
+        said["D(N) at a cosine of 0.5"] == regimes.PATHOLOGICAL
+        and said["frequencies"] == regimes.PATHOLOGICAL
+    )
+
+
+def test_a_floor_shows_at_a_width_and_a_power_law_never_does():
+    bent = Cell("m", 0, WIDTHS, tuple(0.1 + 2 / n for n in WIDTHS))
+    straight = Cell("m", 1, WIDTHS, tuple(n**-0.3 for n in WIDTHS))
+    table = decisive.parting([bent, straight]).set_index("layer")
+    assert table.loc[0, "decides_at"] <= 2048 and table.loc[0, "floor"] == pytest.approx(0.1, abs=0.01)
+    assert np.isnan(table.loc[1, "decides_at"])
+    assert decisive.times_the_data(-0.1, -0.4, 0.2) == pytest.approx(9.0)
+    assert decisive.times_the_data(0.5, 0.4, 0.6) == 1.0 and decisive.times_the_data(0.0, -1, 1) == np.inf
+
+
+def test_the_lab_of_the_book_is_planned_and_compared():
+    lab = pd.read_parquet(ROOT / "data" / "lab" / "checkpoints.parquet")
+    few = lab[(lab["model"] == "lab-small") & (lab["layer"] < 4)]
+    told = chapter.forecasts(few, pd.DataFrame(), 16.0)
+    assert set(told["part"]) == {"fitted", "hidden", "ahead"} and told["layer"].nunique() == 4
+    assert told.loc[told["part"] == "ahead", "nmse"].isna().all()
+    hidden = told[told["part"] == "hidden"]
+    assert (hidden["predicted"] / hidden["nmse"]).between(0.5, 2).all()
+
+
+@pytest.fixture(scope="module")
+def mine() -> pd.DataFrame:
+    """Three layers of a reader's model, three widths, two sparsities each."""
+    own = {"model": "mine", "site": "res", "architecture": "topk", "schedule": "", "status": "measured"}
+    rows = [
+        own | {"layer": layer, "d_sae": n, "l0": l0, "nmse": (1 + 0.1 * layer) * n**-0.3 / l0**0.5}
+        for layer in range(3) for n in (512, 1024, 2048) for l0 in (10, 60)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_advice_for_a_target_a_width_and_neither(mine: pd.DataFrame):
+    least = mine.query("layer == 1 and d_sae == 2048")["nmse"].mean()
+    found = advice.advise(mine, 1, 30, target=0.017, teachers=[])
+    assert found["recommended"] in (4096, 8192) and found["probability"] >= advice.SURE and least > 0.017
+    assert "train" in advice.report(found) and "<- recommended" in advice.report(found)
+    asked = advice.advise(mine, 1, 30, width=6000, teachers=[])
+    assert asked["table"]["width"].tolist() == [4096, 6000] and asked["recommended"] == 6000
+    open_ended = advice.advise(mine, 1, 30, teachers=[])
+    assert open_ended["recommended"] > 2048 and open_ended["target"] is None
+    done = advice.advise(mine, 1, 30, target=0.5, teachers=[])
+    assert done["recommended"] == 2048 and "already" in advice.report(done)
+    never = advice.advise(mine, 1, 30, target=0.0001, teachers=[])
+    assert never["recommended"] is None and "no width up to" in advice.report(never)
+
+
+@pytest.mark.parametrize(
+    ("change", "asked", "words"),
+    [
+        ({}, {"layer": 7}, "no checkpoint of layer 7"),
+        ({}, {"k": 500}, "no width was measured on both sides of k = 500"),
+        ({}, {"target": 2.0}, "a target of 2 is no NMSE"),
+        ({}, {"width": 1024}, "1,024 latents"),
+        ({}, {"model": "yours"}, "no checkpoint has model yours"),
+        ({"nmse": -1.0}, {}, "not positive"),
+        ({"status": "unreadable"}, {}, "no checkpoint in the table was measured"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused(mine: pd.DataFrame, change: dict, asked: dict, words: str):
+    with pytest.raises(GeowallError) as refused:
+        advice.advise(mine.assign(**change), **({"layer": 1, "k": 30, "teachers": []} | asked))
+    assert words in str(refused.value) and len(str(refused.value).splitlines()) == 3
+
+
+def test_a_table_without_its_columns_is_refused(mine: pd.DataFrame):
+    with pytest.raises(GeowallError, match="no column nmse"):
+        advice.checked(mine.drop(columns="nmse"))
+
+
+def test_plan_on_the_command_line(mine: pd.DataFrame, tmp_path, capsys):
+    mine.to_csv(tmp_path / "checkpoints.csv", index=False)
+    assert main(["plan", str(tmp_path), "--layer", "1", "-k", "30", "--target", "0.017"]) == 0
+    text = capsys.readouterr().out
+    assert "mine layer 1 at 30 active latents" in text and "train" in text
+    assert main(["plan", str(tmp_path / "checkpoints.csv"), "--layer", "1", "-k", "30", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["layer"] == 1 and set(found["table"][0]) >= {"width", "nmse", "low", "high"}
+    assert main(["plan", str(tmp_path), "--layer", "9", "-k", "30"]) == 2
+    refused = capsys.readouterr().err.strip().splitlines()
+    assert len(refused) == 3 and "layer 9" in refused[1]
+    (tmp_path / "broken.parquet").write_text("no table")
+    assert main(["plan", str(tmp_path / "broken.parquet"), "--layer", "1", "-k", "30"]) == 2
+    assert "cannot be read as a table" in capsys.readouterr().err
