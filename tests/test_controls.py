@@ -292,8 +292,8 @@ def test_every_claim_is_judged_once_in_each_model(layers):
         regression.transfer_gaps(layers, "alpha_k50", [["kappa_ms", "depth_relative"]], [0, 4], **small),
     )
     table = verdict.verdicts(*evidence)
-    assert len(table) == 2 * (2 + 4 + 4 + 2 + 2 + 2)
+    assert len(table) == 2 * (2 + 4 + 6 + 2 + 2 + 2)
     assert not table.duplicated(["claim", "model"]).any()
     assert set(table["outcome"]) <= set(verdict.OUTCOMES)
     counts = verdict.count(table)
-    assert counts.groupby("model")["n_claims"].sum().eq(16).all()
+    assert counts.groupby("model")["n_claims"].sum().eq(18).all()

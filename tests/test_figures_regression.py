@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geowall.figures import chance, choices, first_layers, intervals, marks, outcomes, renderer, theme
+from geowall.figures import chance, first_layers, intervals, marks, outcomes, renderer, theme
 from geowall.figures import regression as figures
 from geowall.laws import baselines, bootstrap, leverage, nulls, printed, published, regression, verdict
 from geowall.laws.features import FULL, GEOMETRY
@@ -50,15 +50,10 @@ def charts(layers, numbers):
     yield intervals.fig_forest(r2s)
     yield first_layers.fig_dropped(stage2, TARGET, shown)
     yield first_layers.fig_influence(influence)
-    yield first_layers.fig_slopes(regression.slopes(layers, TARGET, dropped=[0, 1, 2], **MANY))
     yield intervals.fig_partial(partials)
-    yield intervals.fig_gaps(gaps)
     yield first_layers.fig_beside_depth(gaps[gaps["features"] == "depth+d_int"])
     yield chance.fig_nulls(nulls.null_histogram(layers, TARGET, ["kappa_ms"], 99), tests)
     yield chance.fig_false_alarms(nulls.false_alarms([26, 42], 20, 19))
-    yield choices.fig_clipping(regression.clip_sweep(layers, TARGET, ["kappa_ms", "depth"], [0, 1]))
-    yield choices.fig_transfer(transfer)
-    yield choices.fig_metrics(baselines.error_metrics(layers, shown))
     yield outcomes.fig_verdict(verdict.verdicts(r2s, gaps, partials, tests, transfer, transfer_gaps))
 
 
@@ -68,7 +63,7 @@ def drawn(layers, numbers):
 
 
 def test_every_figure_is_named_once_described_and_fits_the_column(drawn):
-    assert len(drawn) == 19
+    assert len(drawn) == 14
     for chart in drawn.values():
         spec = chart.to_dict()
         meta = spec["usermeta"]
@@ -97,7 +92,6 @@ def test_other_models_and_other_ranges_draw_too(layers, numbers):
         figures.fig_layers(made_up, TARGET),
         figures.fig_fits(made_up, leverage.layer_influence(made_up, TARGET, list(GEOMETRY)), TARGET),
         first_layers.fig_influence(leverage.layer_influence(made_up, TARGET, ["kappa_ms"])),
-        choices.fig_transfer(regression.transfer(made_up, TARGET, ["kappa_ms"], **MANY)),
     ):
         text = json.dumps(chart.to_dict())
         assert "lab-large" in text

@@ -1,9 +1,9 @@
 """The figures of chapter 08 about its first layers: their weight, and what is left without them.
 
 >>> import pandas as pd
->>> table = pd.DataFrame({"model": "gemma-2-2b", "dropped_layers": [0, 1], "slope": [-0.11, -0.08]})
->>> fig_slopes(table.assign(low=-0.2, high=0.0)).usermeta["name"]
-'fig-slopes'
+>>> table = pd.DataFrame({"model": "gemma-2-2b", "features": "depth+nu", "dropped_layers": [0, 1]})
+>>> fig_beside_depth(table.assign(rival="depth", gap=0.2, low=0.1, high=0.3)).usermeta["name"]
+'fig-beside-depth'
 """
 
 from __future__ import annotations
@@ -118,44 +118,6 @@ def _dropped_panel(table: pd.DataFrame, scale: alt.Scale, i: int) -> alt.LayerCh
     labels = labels.encode(x=x, y=alt.Y("height:Q"), text="hypothesis:N", color=shade)
     zero = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(strokeDash=[3, 3], opacity=0.6).encode(y="zero:Q")
     return (zero + dashed + solid + labels).properties(width=236, height=260, title=table["name"].iloc[0])
-
-
-def fig_slopes(slopes: pd.DataFrame) -> alt.TopLevelMixin:
-    """Slope of the exponent in log curvature after dropping the first layers, with block-bootstrap bands."""
-    table = named(slopes)
-    names = list(dict.fromkeys(table["name"]))
-    panels = []
-    for i, name in enumerate(names):
-        rows = table[table["name"] == name]
-        x = alt.X("dropped_layers:Q", title="first layers dropped").axis(grid=False, tickCount=7)
-        y = alt.Y("slope:Q", title="slope dα / d ln κ_ms" if i == 0 else None)
-        y = y.scale(domain=[-0.4, 0.1], nice=False, clamp=True).axis(format=".1f", tickCount=5)
-        base = alt.Chart(rows).encode(x=x, color=colour(table))
-        band = base.mark_area(opacity=0.18).encode(
-            y=alt.Y("low:Q").scale(domain=[-0.4, 0.1], clamp=True), y2="high:Q"
-        )
-        tooltip = ["name:N", "dropped_layers:Q", alt.Tooltip("slope:Q", format=".3f"), *INTERVAL]
-        line = base.mark_line(strokeWidth=2.2).encode(y=y) + base.mark_circle(size=28).encode(
-            y=y, tooltip=tooltip
-        )
-        zero = (
-            alt.Chart(pd.DataFrame({"zero": [0]}))
-            .mark_rule(strokeDash=[3, 3], opacity=0.6)
-            .encode(y="zero:Q")
-        )
-        panels.append((zero + band + line).properties(width=240, height=190, title=name))
-    ends = table.groupby("name", sort=False)["slope"].agg(["first", "last"])
-    words = " and ".join(
-        f"from {r['first']:.2f} to {r['last']:.2f} ({n})" for n, r in ends.iterrows()
-    ).replace("-", "−")
-    return theme.finish(
-        alt.hconcat(*panels, spacing=20),
-        "slopes",
-        caption="A law keeps its slope when points are removed. Without its first layers the slope "
-        f"goes {words}; bands are "
-        "95 % intervals from blocks of layers.",
-        alt=f"Two lines of slope against layers dropped, going {words}.",
-    )
 
 
 def fig_beside_depth(gaps: pd.DataFrame) -> alt.TopLevelMixin:

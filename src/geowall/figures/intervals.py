@@ -1,9 +1,10 @@
 """The figures of chapter 08 that set dots with intervals in rows: every R2, correlation and gain.
 
 >>> import pandas as pd
->>> gaps = pd.DataFrame({"model": ["gemma-2-2b"], "features": "nu", "rival": "depth", "dropped_layers": 0})
->>> fig_gaps(gaps.assign(gap=0.2, low=0.1, high=0.3)).usermeta["name"]
-'fig-gaps'
+>>> table = pd.DataFrame({"source": "made up", "model": ["m"], "target": "alpha", "features": "nu"})
+>>> table = table.assign(statistic="loo_r2", bootstrap="block", dropped_layers=0)
+>>> fig_rivals(table.assign(value=0.4, low=0.1, high=0.6)).usermeta["name"]
+'fig-rivals'
 """
 
 from __future__ import annotations
@@ -12,15 +13,10 @@ import altair as alt
 import pandas as pd
 
 from geowall.figures import theme
-from geowall.figures.marks import INTERVAL, dots, hypothesis, key, short, without
-
-FIRST_MISSED = (
-    "The paper gives no intervals. Drawn in blocks, a sample can miss the first layers altogether, and then "
-    "little of the fit is left."
-)
+from geowall.figures.marks import INTERVAL, dots, hypothesis, key, names_in_colour, short, without
 
 
-def fig_forest(intervals: pd.DataFrame, name: str = "forest", note: str = FIRST_MISSED) -> alt.TopLevelMixin:
+def fig_forest(intervals: pd.DataFrame) -> alt.TopLevelMixin:
     """Every R2, in sample and on left-out layers, with its layer (thick) and block interval (thin)."""
     table = intervals[intervals["dropped_layers"] == intervals["dropped_layers"].min()]
     table = table.assign(row=table["features"].map(hypothesis))
@@ -45,10 +41,11 @@ def fig_forest(intervals: pd.DataFrame, name: str = "forest", note: str = FIRST_
     ).replace("-", "−")
     return theme.finish(
         alt.hconcat(*panels, spacing=14),
-        name,
+        "forest",
         caption="Every $R^2$ of the exponent with two 95 % bootstrap intervals: layers drawn one by one "
         "(thick) and "
-        f"in blocks of neighbours (thin; ◂ runs on to the left). {note}",
+        "in blocks of neighbours (thin; ◂ runs on to the left). The paper gives no intervals. Drawn in "
+        "blocks, a sample can miss the first layers altogether, and then little of the fit is left.",
         alt=f"Dots with intervals. In-sample R2 with block intervals: {words}.",
     )
 
@@ -113,42 +110,25 @@ def fig_partial(partials: pd.DataFrame) -> alt.TopLevelMixin:
     )
 
 
-def fig_gaps(gaps: pd.DataFrame) -> alt.TopLevelMixin:
-    """How much better one hypothesis predicts left-out layers than its rival, in two panels."""
-    table = gaps.assign(row=gaps["features"].map(hypothesis) + "  over  " + gaps["rival"].map(hypothesis))
+def fig_rivals(intervals: pd.DataFrame) -> alt.TopLevelMixin:
+    """Left-out R2 of every hypothesis, simple rivals included, with its interval from blocks of layers."""
+    table = intervals[(intervals["statistic"] == "loo_r2") & (intervals["bootstrap"] == "block")]
+    table = table.assign(row=table["features"].map(hypothesis))
     order = list(dict.fromkeys(table["row"]))
-    panels = []
-    for i, q in enumerate(sorted(set(table["dropped_layers"]))[:2]):
-        tooltip = ["name:N", "row:N", alt.Tooltip("gap:Q", format=".3f"), *INTERVAL]
-        rows = table[table["dropped_layers"] == q]
-        panel = dots(
-            rows,
-            "gap",
-            "row",
-            order,
-            (-0.5, 1),
-            "gain in R²",
-            width=180,
-            labels=i == 0,
-            limit=200,
-            tooltip=tooltip,
-        )
-        panels.append(
-            (panel + key(table, 160, 12) if i == 0 else panel).properties(
-                title=without(q, table["dropped_layers"].min())
-            )
-        )
-    sure = table[table["low"] * table["high"] > 0]
-    words = "; ".join(
-        f"{row.row} {row.gap:+.2f} at {short(row.model)} "
-        f"{without(row.dropped_layers, table['dropped_layers'].min()).lower()}"
-        for row in sure.itertuples()
-    ).replace("-", "−")
+    tooltip = ["name:N", "row:N", alt.Tooltip("value:Q", format=".3f"), *INTERVAL]
+    kept = table[["model", "row", "value", "low", "high"]]
+    chart = dots(
+        kept, "value", "row", order, (-1.0, 1.0), "R² on left-out layers", width=400, tooltip=tooltip
+    )
+    above = table[table["low"] > 0]
+    found = "; ".join(f"{r.row} at {short(r.model)}" for r in above.itertuples()) or "none"
+    said = "; ".join(f"{r.row} {short(r.model)} {r.value:.2f}" for r in table.itertuples()).replace("-", "−")
     return theme.finish(
-        alt.hconcat(*panels, spacing=14),
-        "gaps",
-        caption="Gain in leave-one-layer-out $R^2$ of the first hypothesis over the second, both scored "
-        "on the same draws of "
-        "blocks of layers. An interval on one side of zero is a decision.",
-        alt=f"Dots with intervals. Decided: {words}.",
+        alt.vconcat(names_in_colour(table), chart, spacing=8),
+        "rivals",
+        caption="Prediction of left-out layers by geometry, by depth and by rivals that need no manifold: "
+        "how many directions share the variance, how fast the spectrum falls, how much is nothing but the "
+        "token, how large the error of the narrowest dictionary is. Bars: 95 % from blocks of layers. Wholly "
+        f"above zero: {found}.",
+        alt=f"Dots with intervals. {said}.",
     )

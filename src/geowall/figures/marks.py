@@ -29,6 +29,7 @@ SYMBOLS = {
     "participation": "participation ratio",
     "tail_exponent": "spectral tail",
     "excess_kappa_ms": "excess of κ_ms",
+    "token_share": "token identity",
 }
 WORDS = {
     "d_int": "intrinsic dimension d_int",
@@ -59,6 +60,15 @@ def listed(values: dict[str, float], form: str = ".2f") -> str:
     """Write a number for each model, as in ``0.98 (2B) and 0.87 (9B)``, with a true minus sign."""
     written = [f"{value:{form}}".replace("-", "−") + f" ({short(model)})" for model, value in values.items()]
     return spoken(written)
+
+
+def signed(value: float, form: str = ".2f") -> str:
+    """Write one number with a true minus sign.
+
+    >>> signed(-0.5), signed(2, ".0f")
+    ('−0.50', '2')
+    """
+    return f"{value:{form}}".replace("-", "−")
 
 
 def spoken(words: Sequence[str]) -> str:
@@ -146,7 +156,7 @@ def key(table: pd.DataFrame, x: float, y: float, step: float = 17, align: str = 
 def names_in_colour(table: pd.DataFrame, width: int = 300) -> alt.Chart:
     """Write the models' labels in their colours on a line of its own, for figures whose panels are full."""
     names = named(table[["model"]].drop_duplicates())
-    names["left"] = [sum(9 * len(name) + 14 for name in names["name"][:i]) for i in range(len(names))]
+    names["left"] = [sum(7.5 * len(name) + 14 for name in names["name"][:i]) for i in range(len(names))]
     base = alt.Chart(names).mark_text(align="left", baseline="top", fontWeight=600, fontSize=12)
     place = alt.X("left:Q", scale=None, axis=None)
     return base.encode(x=place, y=alt.value(0), text="name:N", color=colour(table)).properties(
@@ -199,7 +209,7 @@ def dots(
         axis=alt.Axis(values=halves, format=".1f", labelOverlap=True),
     )
     drawn = within(named(table), *domain, columns).drop(columns="model")
-    base = alt.Chart(drawn).encode(y=y, yOffset=offset, color=colour(table))
+    base = alt.Chart(drawn)
     bar = base.mark_rule(strokeWidth=2 if double else 3, opacity=0.45, strokeCap="round")
     arrow = (
         base.transform_filter("datum.arrow != ''").mark_text(fontSize=13).encode(x="edge:Q", text="arrow:N")
@@ -209,4 +219,6 @@ def dots(
     inner = [inner.encode(x=alt.X("inner_low_drawn:Q"), x2="inner_high_drawn:Q")] if double else []
     zero = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(strokeDash=[3, 3], opacity=0.6).encode(x="zero:Q")
     bar = bar.encode(x=alt.X("low_drawn:Q", title=title, scale=scale), x2="high_drawn:Q")
-    return alt.layer(zero, bar, *inner, arrow, points).properties(width=width, height=step * len(order))
+    # What the marks share is said once, so that pages stay small.
+    marks = alt.layer(bar, *inner, arrow, points).encode(y=y, yOffset=offset, color=colour(table))
+    return alt.layer(zero, marks).properties(width=width, height=step * len(order))

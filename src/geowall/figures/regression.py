@@ -128,19 +128,20 @@ def _layers_words(table: pd.DataFrame) -> dict[str, str]:
 
 def fig_fits(layers: pd.DataFrame, influence: pd.DataFrame, target: str) -> alt.TopLevelMixin:
     """The exponent against each summary with the fitted law of each model (``influence`` holds the fits)."""
-    table = _prepared(layers, target)
+    table = _prepared(layers, target).round(5)  # one data set for all panels
     hovers = _hovers(*(f"fit_hover_{column}" for column in WORDS))
     strong = _strength(hovers)
     panels = []
     for i, (column, title) in enumerate(WORDS.items()):
         fits = influence[influence["features"] == column]
-        kept = ["model", "layer", "name", "where", column, "exponent", "alpha_extrapolated"]
-        both = table[kept].merge(fits[["model", "layer", "fitted"]], on=["model", "layer"])
+        both = table[["model", "layer", column]].merge(
+            fits[["model", "layer", "fitted"]], on=["model", "layer"]
+        )
         r2 = {m: 1 - _ratio(fits[fits["model"] == m]) for m in dict.fromkeys(fits["model"])}
         x = alt.X(f"{column}:Q", title=title).scale(type="log", nice=False, padding=12)
         x = x.axis(values=log_ticks(both[column]), format="~g", grid=False)
         y = alt.Y("exponent:Q", title="exponent α" if i % 2 == 0 else None)
-        base = alt.Chart(both).encode(x=x, color=colour(table))
+        base = alt.Chart(table).encode(x=x, color=colour(table))
         y = y.scale(domain=reach(table["exponent"], 0, 0.72), nice=False)
         law = alt.Chart(_law(both, column)).mark_line(strokeWidth=1.6, opacity=0.7)
         law = law.encode(x=x, y=alt.Y("fitted:Q"), color=colour(table))
@@ -396,16 +397,16 @@ def _hierarchy_panel(table: pd.DataFrame, order: Sequence[str], first: bool) -> 
         alt.Tooltip("f_vs_h0:Q", title="F", format=".0f"),
         alt.Tooltip("p_value:Q", title="p of F", format=".1e"),
     ]
-    base = alt.Chart(table).encode(y=y, yOffset=offset, color=colour(table), tooltip=tooltip)
+    base = alt.Chart(table)
     x = (
         alt.X("r2:Q", title="R²")
         .scale(domain=reach(table["loo_r2"], 0, 1), nice=False)
         .axis(values=[0, 0.25, 0.5, 0.75, 1], format="~g")
     )
     bar = base.mark_rule(strokeWidth=2.5, opacity=0.45, clip=True).encode(x=x, x2="loo_r2:Q")
-    filled = base.mark_circle(size=55, opacity=1).encode(x=x)
+    filled = base.mark_circle(size=55, opacity=1).encode(x=x, tooltip=tooltip)
     hollow = base.mark_point(size=45, strokeWidth=1.8, opacity=1, clip=True).encode(x="loo_r2:Q")
-    panel = bar + hollow + filled
+    panel = alt.layer(bar, hollow, filled).encode(y=y, yOffset=offset, color=colour(table))
     return panel + key(table, 5, 12) if first else panel
 
 

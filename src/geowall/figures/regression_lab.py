@@ -58,7 +58,7 @@ def _against(
     y = alt.Y("alpha_width:Q", title="width exponent α" if first else None)
     y = y.scale(domain=[0, top], nice=False, clamp=True)
     base = alt.Chart(table).encode(x=x, color=colour(table))
-    bars = base.transform_filter("datum.high > datum.low").mark_rule(opacity=0.5, strokeWidth=1.2)
+    bars = base.transform_filter("datum.high > datum.low").mark_rule(opacity=0.75, strokeWidth=1)
     bars = bars.encode(y=alt.Y("low:Q").scale(domain=[0, top], clamp=True), y2="high:Q")
     tooltip = ["name:N", "layer:Q", "k:Q", alt.Tooltip("alpha_width:Q", title="α", format=".3f"), *INTERVAL]
     points = base.mark_circle(size=30, opacity=0.85).encode(y=y, tooltip=tooltip)
@@ -84,43 +84,35 @@ def _sources_words(table: pd.DataFrame) -> dict[str, str]:
     return {"caption": caption, "alt": f"Three scatter plots, one colour a model. {words}"}
 
 
-TWINS = {
-    "gaussian": "Gaussian twin",
-    "gaussian_same_dim": "same tangent dimension",
-    "clusters": "clustered twin",
-    "clusters_same_dim": "clustered, same dimension",
-}
 PART_WORDS = {"layer": "of the layer", "flat twin": "of the flat twin", "excess": "excess over it"}
 
 
-def fig_twins(twins: pd.DataFrame, surrogates: list[str], given: str = "none") -> alt.TopLevelMixin:
+def fig_twins(twins: pd.DataFrame, surrogate: str) -> alt.TopLevelMixin:
     """Correlate the exponent with each summary of the layer, of its flat twin, and with their difference."""
-    table = twins[(twins["given"] == given) & twins["surrogate"].isin(surrogates)]
+    table = twins[twins["surrogate"] == surrogate]
     table = table.assign(row=table["features"].map(SYMBOLS) + " " + table["part"].map(PART_WORDS))
     order = [f"{SYMBOLS[f]} {w}" for f in dict.fromkeys(table["features"]) for w in PART_WORDS.values()]
     panels = []
-    for i, kind in enumerate(surrogates):
+    for i, (given, title) in enumerate([("none", "As it is"), ("depth", "At equal depth")]):
         tooltip = ["name:N", "row:N", alt.Tooltip("correlation:Q", format=".2f"), *INTERVAL]
-        tooltip.append(alt.Tooltip("loo_r2:Q", title="R², left-out layers", format=".2f"))
-        rows = table[table["surrogate"] == kind].drop(columns=["source", "target", "given", "surrogate"])
-        panel = dots(rows, "correlation", "row", order, (-1, 1), "correlation with the exponent",
-                     width=178, step=26, labels=i == 0, tooltip=tooltip)  # fmt: skip
-        panels.append(panel.properties(title=TWINS[kind]))
-    curve = table[table["features"] == "kappa_ms"]
+        kept = table.loc[table["given"] == given, ["model", "row", "correlation", "low", "high"]]
+        panel = dots(kept, "correlation", "row", order, (-1, 1), "correlation with the exponent",
+                     width=178, step=24, labels=i == 0, tooltip=tooltip)  # fmt: skip
+        panels.append(panel.properties(title=title))
+    curve = table[(table["features"] == "kappa_ms") & (table["given"] == "none")]
     said = "; ".join(
-        f"{TWINS[kind]}, {PART_WORDS[part]}: {listed(rows.set_index('model')['correlation'].to_dict())}"
-        for (kind, part), rows in curve.groupby(["surrogate", "part"], sort=False)
+        f"{PART_WORDS[part]}: {listed(rows.set_index('model')['correlation'].to_dict())}"
+        for part, rows in curve.groupby("part", sort=False)
     )
     clear = int((table["low"] * table["high"] > 0).sum())
     return theme.finish(
         alt.vconcat(names_in_colour(table), alt.hconcat(*panels, spacing=14), spacing=8),
         "twins",
-        caption="Correlation of the exponent with the summaries of a layer, with those of a flat twin, and "
-        "with their difference (summaries on a log scale, differences as they are); 95 % intervals from "
-        "blocks of layers. A law about curvature needs a negative sign in the excess of κ_ms and "
-        "none in the twin. "
-        f"{clear} of the {len(table)} intervals drawn are clear of zero.",
-        alt=f"Dots with intervals. Curvature: {said}.",
+        caption="Correlation of the exponent with the summaries of a layer, with those of a flat twin (here "
+        "a Gaussian of the same covariance, read with the layer's tangent dimension), and with their "
+        "difference; 95 % intervals from blocks of layers. A law about curvature needs a negative sign in "
+        f"the excess of κ_ms. {clear} of the {len(table)} intervals are clear of zero.",
+        alt=f"Dots with intervals. Curvature as it is, {said}.",
     )
 
 
@@ -128,28 +120,26 @@ ERROR_WORDS = {"documents": "stated errors", "wobble": "errors of the size of th
 
 
 def fig_errors(errors: pd.DataFrame) -> alt.TopLevelMixin:
-    """Left-out R2 of every hypothesis when the exponents are drawn again from their errors."""
+    """Left-out R2 of every hypothesis when the exponents are drawn again from their wobble."""
     table = errors[errors["statistic"] == "loo_r2"].assign(row=errors["features"].map(hypothesis))
+    rows = table[table["errors"] == "wobble"]
+    tooltip = ["name:N", "row:N", alt.Tooltip("value:Q", format=".3f"), *INTERVAL]
+    tooltip += [alt.Tooltip(f"{c}:Q", format=".3f") for c in ("se", "ceiling")]
+    kept = rows[["model", "row", "value", "low", "high", "se", "ceiling"]]
+    step = 9 + 9 * rows["model"].nunique()
     order = list(dict.fromkeys(table["row"]))
-    kinds = list(dict.fromkeys(table["errors"]))
-    panels = []
-    for i, kind in enumerate(kinds):
-        rows = table[table["errors"] == kind]
-        tooltip = ["name:N", "row:N", alt.Tooltip("value:Q", format=".3f"), *INTERVAL]
-        tooltip += [alt.Tooltip(f"{c}:Q", format=".3f") for c in ("weighted", "se", "ceiling")]
-        kept = rows[["model", "row", "value", "low", "high", "weighted", "se", "ceiling"]]
-        panel = dots(kept, "value", "row", order, (-1, 1), "R² on left-out layers", width=205,
-                     step=9 + 9 * table["model"].nunique(), labels=i == 0, tooltip=tooltip)  # fmt: skip
-        panels.append(panel.properties(title=ERROR_WORDS[kind].capitalize()))
+    chart = dots(kept, "value", "row", order, (-1, 1), "R² on left-out layers", width=400, step=step,
+                 tooltip=tooltip)  # fmt: skip
     ceilings = "; ".join(
-        f"{ERROR_WORDS[kind]}: {listed(rows.groupby('model', sort=False)['ceiling'].first().to_dict())}"
-        for kind, rows in table.groupby("errors", sort=False)
+        f"{ERROR_WORDS[kind]}: {listed(own.groupby('model', sort=False)['ceiling'].first().to_dict())}"
+        for kind, own in table.groupby("errors", sort=False)
     )
     return theme.finish(
-        alt.vconcat(names_in_colour(table), alt.hconcat(*panels, spacing=14), spacing=8),
+        alt.vconcat(names_in_colour(rows), chart, spacing=8),
         "errors",
-        caption="The same regressions on exponents drawn again from their errors (95 % of the draws), as "
-        "measured (dot). The share of the variance of the exponent that is not error, which no law can beat: "
-        f"{ceilings}. Below zero, the errors as stated exceed all differences between layers.",
+        caption="The same regressions on exponents as measured (dots) and drawn again with errors of the "
+        "size of their wobble from layer to layer (bars, 95 % of the draws). The share of the variance of "
+        f"the exponent that is not error, which no law can beat: {ceilings}. Below zero, errors as stated "
+        "exceed all differences between layers.",
         alt=f"Dots with intervals. Ceilings: {ceilings}.",
     )

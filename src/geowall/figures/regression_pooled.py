@@ -2,7 +2,7 @@
 
 >>> import pandas as pd
 >>> table = pd.DataFrame({"model": ["lab-small"], "features": ["nu"], "row_r2": [0.9], "layer_r2": [0.4]})
->>> fig_pooled(table.assign(r2=0.92, n_rows=60, n_layers=12, n_terms=8), table).usermeta["name"]
+>>> fig_pooled(table.assign(r2=0.92), table.assign(r2=0.95)).usermeta["name"]
 'fig-pooled'
 """
 
@@ -130,7 +130,7 @@ def _pooled_panel(table: pd.DataFrame, everyone: pd.DataFrame, first: bool) -> a
     offset = alt.YOffset("name:N").scale(domain=names, paddingOuter=0.3)
     x = alt.X("row_r2:Q", title="R²").scale(domain=[-0.25, 1], nice=False).axis(values=[0, 0.5, 1])
     kept = table[["name", "row", "r2", "row_r2", "layer_r2"]].assign(cut=table["layer_r2"].clip(lower=-0.25))
-    base = alt.Chart(kept).encode(y=y, yOffset=offset, color=colour(everyone))
+    base = alt.Chart(kept)
     tooltip = [
         "name:N",
         "row:N",
@@ -139,10 +139,11 @@ def _pooled_panel(table: pd.DataFrame, everyone: pd.DataFrame, first: bool) -> a
     bar = base.mark_rule(strokeWidth=2.5, opacity=0.45, clip=True).encode(x=x, x2="cut:Q")
     filled = base.mark_circle(size=45, opacity=1, clip=True).encode(x=x, tooltip=tooltip)
     hollow = base.mark_point(size=40, strokeWidth=1.7, opacity=1, clip=True).encode(x="cut:Q")
-    return (bar + hollow + filled).properties(width=205, height=(11 + 9 * len(names)) * len(order))
+    marks = alt.layer(bar, hollow, filled).encode(y=y, yOffset=offset, color=colour(everyone))
+    return marks.properties(width=205, height=(11 + 9 * len(names)) * len(order))
 
 
-def fig_directions(transfer: pd.DataFrame, shown: Sequence[str]) -> alt.TopLevelMixin:
+def fig_transfer(transfer: pd.DataFrame, shown: Sequence[str]) -> alt.TopLevelMixin:
     """Transfer R2 from every model (rows) to every other (columns), for each of ``shown``."""
     least = transfer["dropped_layers"].min()
     table = transfer[(transfer["clip"] == "training") & (transfer["dropped_layers"] == least)]
@@ -162,7 +163,7 @@ def fig_directions(transfer: pd.DataFrame, shown: Sequence[str]) -> alt.TopLevel
     granted = own.loc[home & (own["features"] == shown[0]), "level_free_r2"].max()
     return theme.finish(
         alt.vconcat(*panels, spacing=10),
-        "directions",
+        "transfer",
         caption="A law fitted to the model of the row and scored on that of the column, clipped at bounds of "
         "the first: $R^2$ and its 95 % interval from blocks of layers of both. Of the "
         f"{int(home.sum())} crossings between published and measured, {good} are better than the mean of the "

@@ -24,7 +24,7 @@ from scipy import stats
 
 from geowall.laws import bootstrap, ols, published
 from geowall.laws import features as feats
-from geowall.laws.groups import each_model, with_all_first
+from geowall.laws.groups import each_model, label_of, with_all_first
 from geowall.laws.regression import stage2
 
 GIVEN = ("none", "depth_linear", "depth_log", "depth")
@@ -69,7 +69,7 @@ def partial_correlations(
             x = feats.regressors(kept, name, clip_percentiles)[:, 0]
             for case in _cases(kept, x, y, given):
                 found = _partial(*case.pop("series"), n_bootstrap, block_length, seed)
-                row = key | {"target": target, "features": name} | case
+                row = key | {"target": label_of(target, kept), "features": name} | case
                 made.append(row | {"n_layers": len(kept)} | found)
     first = ["source", "model", "target", "features", "given", "form", "dropped_layers", "n_layers"]
     return pd.DataFrame(made)[[*first, "correlation", "low", "high", "p_value"]]

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 
 from geowall.laws import features as feats
 from geowall.laws import ols
-from geowall.laws.groups import each_model, regression_of, with_all_first
+from geowall.laws.groups import each_model, label_of, regression_of, with_all_first
 from geowall.paths import GeowallError
 
 KINDS = ("layer", "block")
@@ -108,7 +108,7 @@ def intervals(
                 draws = draws_of(group, target, features, picks, clip_percentiles)
                 low, high = middle(draws[1:])
                 row = key | {
-                    "target": target,
+                    "target": label_of(target, group),
                     "features": features,
                     "statistic": statistic,
                     "bootstrap": kind,
@@ -154,6 +154,6 @@ def gaps(
             )
             gap = ours - theirs
             low, high = middle(gap[1:])
-            row = key | {"target": target, "features": features, "rival": rival}
+            row = key | {"target": label_of(target, group), "features": features, "rival": rival}
             made.append(row | {"gap": float(gap[0]), "low": low, "high": high})
     return pd.DataFrame(made)

@@ -29,6 +29,18 @@ def each_model(layers: pd.DataFrame, dropped: Sequence[int] = (0,)) -> Iterator[
             yield {"source": source, "model": model, "dropped_layers": q}, feats.after(group, q)
 
 
+def label_of(target: str, kept: pd.DataFrame) -> str:
+    """Name what is predicted: the exponent by the ``k`` it was read at, as ``alpha_k50``, where there is one.
+
+    >>> kept = pd.DataFrame({"k": [16.0, 16.0]})
+    >>> label_of("alpha_width", kept), label_of("gamma", kept)
+    ('alpha_k16', 'gamma')
+    """
+    if target != "alpha_width" or "k" not in kept or kept["k"].nunique() != 1:
+        return target
+    return f"alpha_k{kept['k'].iloc[0]:g}"
+
+
 def regression_of(
     kept: pd.DataFrame,
     target: str,

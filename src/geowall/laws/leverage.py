@@ -17,7 +17,7 @@ import pandas as pd
 
 from geowall.laws import features as feats
 from geowall.laws import ols
-from geowall.laws.groups import each_model, regression_of
+from geowall.laws.groups import each_model, label_of, regression_of
 
 
 def layer_influence(
@@ -35,7 +35,7 @@ def layer_influence(
     """
     made = []
     for key, kept in each_model(layers):
-        key |= {"layer": kept["layer"].to_numpy(), "target": target}
+        key |= {"layer": kept["layer"].to_numpy(), "target": label_of(target, kept)}
         flag = kept["alpha_extrapolated"].to_numpy() if "alpha_extrapolated" in kept else False
         for features in hypotheses:
             found = _influence(*regression_of(kept, target, features, clip_percentiles))

@@ -21,7 +21,7 @@ from jaxtyping import Float
 
 from geowall.laws import features as feats
 from geowall.laws import ols
-from geowall.laws.groups import each_model, regression_of
+from geowall.laws.groups import each_model, label_of, regression_of
 from geowall.paths import GeowallError
 
 NULLS = ("permutation", "block", "increments", "shift")
@@ -146,7 +146,8 @@ def _drawn(
             design, y = regression_of(kept, target, features, clip_percentiles)
             observed = float(r2_of_draws(design, y[None])[0])
             for null in NULLS:
-                key = {"source": model["source"], "model": model["model"], "target": target}
+                key = {"source": model["source"], "model": model["model"]}
+                key |= {"target": label_of(target, kept)}
                 key |= {"features": features, "null": null}
                 yield key, observed, r2_of_draws(design, moved(y, null, n_draws, block_length, seed))
 

@@ -114,3 +114,22 @@ def f_test(
     added, left = p_large - p_small, n - p_large
     f = (rss_small - rss_large) / added / (rss_large / left)
     return f, stats.f.sf(f, added, left)
+
+
+def share_of_labels(x: Float[np.ndarray, "row d"], labels: Int[np.ndarray, " row"]) -> float:
+    """Return the share of the variance of ``x`` that knowing each row's label explains.
+
+    One less the variance among rows of one label over all variance, both estimated without bias, so that a
+    label that occurs once explains nothing:
+
+    >>> rng = np.random.default_rng(0)
+    >>> x, labels = rng.standard_normal((4000, 3)), rng.integers(800, size=4000)
+    >>> round(share_of_labels(x, labels), 1), round(share_of_labels(x + labels[:, None], labels), 1)
+    (0.0, 1.0)
+    """
+    order = np.argsort(labels, kind="stable")
+    _, start, count = np.unique(labels[order], return_index=True, return_counts=True)
+    x = np.asarray(x, dtype=np.float64)[order] - x.mean(axis=0, dtype=np.float64)
+    sums = np.add.reduceat(x, start, axis=0)
+    within = (x**2).sum() - (sums**2 / count[:, None]).sum()
+    return float(1 - within / (len(x) - len(count)) / ((x**2).sum() / (len(x) - 1)))

@@ -4,12 +4,10 @@ Rows of one layer are not independent. Leaving out one row leaves its siblings i
 away; leaving out the layer does not. ``leave_out_r2`` does either, in closed form:
 
 >>> import numpy as np
->>> rng = np.random.default_rng(0)
->>> layer = np.repeat(np.arange(10), 6)
->>> y = rng.standard_normal(10)[layer] + 0.01 * rng.standard_normal(60)  # nothing but the layer
->>> code = rng.standard_normal((10, 8))[layer]  # nothing to do with it, but unique to it
->>> design = np.column_stack([np.ones(60), code])
->>> leave_out_r2(design, y, np.arange(60)) > 0.9, leave_out_r2(design, y, layer) < 0
+>>> rng, layer = np.random.default_rng(0), np.repeat(np.arange(10), 6)
+>>> y = rng.standard_normal(10)[layer]  # nothing but the layer
+>>> design = np.column_stack([np.ones(60), rng.standard_normal((10, 6))[layer]])  # and chance gives it away
+>>> leave_out_r2(design, y, np.arange(60)) > 0.3, leave_out_r2(design, y, layer) < 0
 (True, True)
 """
 
@@ -25,17 +23,25 @@ from geowall.laws import features as feats
 from geowall.laws import ols, published
 from geowall.laws.groups import each_model
 from geowall.laws.scaling import sparsity
+from geowall.paths import GeowallError
 
 
 def leave_out_r2(
     design: Float[np.ndarray, "row column"], y: Float[np.ndarray, " row"], groups: Int[np.ndarray, " row"]
 ) -> float:
-    """Return ``1 - SS of the errors on left-out groups / SS``; a group is left out whole."""
+    """Return ``1 - SS of the errors on left-out groups / SS``; a group is left out whole.
+
+    Raises :class:`~geowall.paths.GeowallError` when the rest does not fix the coefficients without a group.
+    """
     q = ols.basis(design)
     rest, errors = ols.residuals(design, y[:, None])[:, 0], np.empty_like(y)
     for group in np.unique(groups):
         out = groups == group
-        errors[out] = np.linalg.lstsq(np.eye(out.sum()) - q[out] @ q[out].T, rest[out], rcond=None)[0]
+        within = np.eye(out.sum()) - q[out] @ q[out].T
+        if np.linalg.eigvalsh(within)[0] < 1e-9:
+            why = f"the other rows do not fix the {design.shape[1]} coefficients"
+            raise GeowallError(f"group {group} cannot be left out", why, "use fewer features")
+        errors[out] = np.linalg.solve(within, rest[out])
     return float(1 - (errors**2).sum() / ols.total(y[:, None])[0])
 
 

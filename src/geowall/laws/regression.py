@@ -23,7 +23,7 @@ from jaxtyping import Float
 
 from geowall.laws import bootstrap, nulls, ols
 from geowall.laws import features as feats
-from geowall.laws.groups import each_model, regression_of, with_all_first
+from geowall.laws.groups import each_model, label_of, regression_of, with_all_first
 from geowall.paths import GeowallError
 
 # H0, H1 (four variants), H2 and H_full of the paper; then what a function of depth alone does.
@@ -93,7 +93,8 @@ def stage2(
         for features in resolve(hypotheses, pairs[key["source"], key["model"]]):
             design = regression_of(kept, targets[0], features, clip_percentiles)[0]
             fitted = _fit(design, y, moved)
-            row = key | {"target": targets, "features": features, "n_layers": len(kept)} | fitted
+            named = [label_of(target, kept) for target in targets]
+            row = key | {"target": named, "features": features, "n_layers": len(kept)} | fitted
             rows.append(pd.DataFrame(row))
     table = pd.concat(rows, ignore_index=True)
     return table[[*order, *(column for column in table if column not in order)]]
@@ -146,7 +147,7 @@ def transfer(
         for features in hypotheses:
             for clip in ("own", "training"):
                 setting = (train, test, target, features, clip, clip_percentiles)
-                row = key | {"target": target, "features": features, "clip": clip}
+                row = key | {"target": label_of(target, test), "features": features, "clip": clip}
                 row["transfer_r2"] = float(transfer_draws(*setting)[0])
                 row["level_free_r2"] = float(transfer_draws(*setting, level_free=True)[0])
                 row["test_in_sample_r2"] = in_sample_r2(test, target, features, clip_percentiles)
@@ -241,7 +242,7 @@ def transfer_gaps(
                 for n in (0, n_bootstrap)
             )
             low, high = bootstrap.middle(drawn)
-            row = key | {"target": target, "features": features, "rival": rival}
+            row = key | {"target": label_of(target, test), "features": features, "rival": rival}
             made.append(row | {"gap": float(as_it_is[0]), "low": low, "high": high})
     return pd.DataFrame(made)
 
@@ -285,7 +286,8 @@ def slopes(
         logs = feats.transform(x, columns.logged, feats.bounds(x, clip_percentiles))
         theta = ols.coefficients(feats.design(logs), y[picks][..., None])[:, 1, 0]
         low, high = bootstrap.middle(theta[1:])
-        row = key | {"target": target, "features": feature, "n_layers": n, "intercept": float(y.mean())}
+        row = key | {"target": label_of(target, kept), "features": feature, "n_layers": n}
+        row |= {"intercept": float(y.mean())}
         rows.append(row | {"slope": float(theta[0]), "low": low, "high": high})
     first = ["source", "model", "target", "features", "dropped_layers", "n_layers"]
     return pd.DataFrame(rows)[[*first, "intercept", "slope", "low", "high"]]

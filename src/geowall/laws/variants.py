@@ -77,11 +77,11 @@ def by_grid(
     exponents: pd.DataFrame, layers: pd.DataFrame, hypotheses: Sequence[str], form: str = "no_floor",
     clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
 ) -> pd.DataFrame:  # fmt: skip
-    """Repeat the regression for every architecture, schedule and site; correlations where layers are too few.
+    """Repeat the regression for every architecture, schedule and site.
 
     Columns: source, model, architecture, schedule, site, features, n_layers, alpha_mean, shift (of the mean
-    exponent from the matched JumpReLU grid on the same layers), correlation, loo_r2 (empty below eight
-    layers).
+    exponent from the matched JumpReLU grid on the same layers), correlation (empty below three
+    layers), loo_r2 (empty below eight).
     """
     made = []
     own = exponents[(exponents["metric"] == "nmse") & (exponents["form"] == form)]
@@ -89,26 +89,28 @@ def by_grid(
     base = own[first].set_index(["model", "layer"])["alpha_width"]
     for key, grid in own.groupby(GRID, sort=False):
         table = layers.drop(columns=["alpha_width"]).merge(grid[["model", "layer", "alpha_width"]])
-        if len(table) < 3:
+        if table.empty:
             continue
         y = table["alpha_width"].to_numpy()
         same = base.reindex(pd.MultiIndex.from_frame(table[["model", "layer"]])).to_numpy()
         for features in hypotheses:
-            x = feats.regressors(table, features, clip_percentiles)[:, 0]
             row = {
                 "source": table["source"].iloc[0],
                 **dict(zip(GRID, key, strict=True)),
                 "features": features,
             }
             row |= {"n_layers": len(table), "alpha_mean": float(y.mean()), "shift": float((y - same).mean())}
-            row["correlation"] = float(correlation(x, y))
-            row["loo_r2"] = _left_out(table, features, clip_percentiles)
-            made.append(row)
+            made.append(row | _scores(table, features, clip_percentiles))
     return pd.DataFrame(made)
 
 
-def _left_out(table: pd.DataFrame, features: str, clip_percentiles: Sequence[float]) -> float:
-    if len(table) < feats.FEWEST:
-        return float("nan")
-    fits = stage2(table, ["alpha_width"], [features], n_permutations=1, clip_percentiles=clip_percentiles)
-    return float(fits["loo_r2"].iloc[0])
+def _scores(table: pd.DataFrame, features: str, clip_percentiles: Sequence[float]) -> dict[str, float]:
+    """Return the correlation of the exponent with one feature and the left-out R2; NaN for too few layers."""
+    found = {"correlation": float("nan"), "loo_r2": float("nan")}
+    if len(table) >= 3:
+        x = feats.regressors(table, features, clip_percentiles)[:, 0]
+        found["correlation"] = float(correlation(x, table["alpha_width"].to_numpy()))
+    if len(table) >= feats.FEWEST:
+        setting = {"n_permutations": 1, "clip_percentiles": clip_percentiles}
+        found["loo_r2"] = float(stage2(table, ["alpha_width"], [features], **setting)["loo_r2"].iloc[0])
+    return found
