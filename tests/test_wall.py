@@ -200,8 +200,9 @@ def test_attenuation_and_what_follows_geometry():
     assert np.allclose(table["attenuation"], 0.02 * table["layer"]) and not table["clear"].any()
     found = floors.tracks(table.assign(floor_share=0.5), ["floor"], ["d_int"], 100).set_index("given")
     assert found.loc["none", "correlation"] > 0.95 and found.loc["none", "low"] > 0.7
-    split = floors.variance_hidden(table)
-    assert split["share"].iloc[0] == pytest.approx(1.0) and split["hidden"].iloc[0] == pytest.approx(0.26)
+    split = floors.hidden_parts(table).iloc[0]
+    assert split["hidden"] == pytest.approx(0.26) and split["floor_spread"] == pytest.approx(0)
+    assert split["hidden_spread"] == pytest.approx(split["plain_spread"])
 
 
 def test_covering_laws_come_back_from_planted_layers():

@@ -129,12 +129,7 @@ def fig_wall_theory(theory: pd.DataFrame) -> alt.TopLevelMixin:
         )  # fmt: skip
         panels.append(panel.properties(title=title))
     own = theory[(theory["target"] == "alpha_width") & (theory["term"] == "1/d_int")]
-    said = spoken(
-        [
-            f"{_range(r)} at {short(r.model)}"
-            for r in own.itertuples()
-        ]
-    )
+    said = spoken([f"{_range(r)} at {short(r.model)}" for r in own.itertuples()])
     return theme.finish(
         alt.vconcat(names_in_colour(shown), alt.hconcat(*panels, spacing=14), spacing=6),
         "wall-theory",

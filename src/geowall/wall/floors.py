@@ -117,20 +117,22 @@ def partial(
     return {"correlation": float(r[0]), "low": float(low), "high": float(high)}
 
 
-def variance_hidden(table: pd.DataFrame) -> pd.DataFrame:
-    """How much of the spread of the plain exponent over layers is attenuation.
+def hidden_parts(table: pd.DataFrame) -> pd.DataFrame:
+    """How much of the exponent the floor hides, and how much either varies over layers.
 
-    As plain = with floor - attenuation, the variance of the plain exponent is the sum of its covariances with
-    the two parts; the share is that of the second. Columns: source, model, n_layers, alpha_plain,
-    alpha_floor, attenuation, hidden (medians over layers), share.
+    Columns: source, model, n_layers, alpha_plain, alpha_floor, attenuation, hidden (medians over layers),
+    plain_spread, floor_spread, hidden_spread (standard deviations over layers of alpha_plain, alpha_floor and
+    attenuation).
     """
     made = []
-    for (source, model), rows in table.dropna(subset=["attenuation"]).groupby(
-        ["source", "model"], sort=False
-    ):
+    known = table.dropna(subset=["attenuation"])
+    for (source, model), rows in known.groupby(["source", "model"], sort=False):
         middle = rows[["alpha_plain", "alpha_floor", "attenuation", "hidden"]].median().to_dict()
-        spread = rows["alpha_plain"].var()
-        part = -np.cov(rows["attenuation"], rows["alpha_plain"])[0, 1] / spread if len(rows) > 2 else np.nan
-        own = {"source": source, "model": model, "n_layers": len(rows)}
-        made.append(own | middle | {"share": float(part)})
+        columns = {
+            "plain_spread": "alpha_plain",
+            "floor_spread": "alpha_floor",
+            "hidden_spread": "attenuation",
+        }
+        spreads = {name: float(rows[column].std()) for name, column in columns.items()}
+        made.append({"source": source, "model": model, "n_layers": len(rows)} | middle | spreads)
     return pd.DataFrame(made)
