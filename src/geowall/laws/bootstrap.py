@@ -37,16 +37,6 @@ def rows(
     return ((starts[..., None] + np.arange(block_length)) % n).reshape(n_bootstrap, -1)[:, :n]
 
 
-def pairs_of_rows(
-    n_first: int, n_second: int, n_bootstrap: int, block_length: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return independent draws of the rows of two models; with none asked for, the rows as they are."""
-    if n_bootstrap == 0:
-        return np.arange(n_first)[None], np.arange(n_second)[None]
-    first = rows(n_first, "block", n_bootstrap, block_length, seed)
-    return first, rows(n_second, "block", n_bootstrap, block_length, seed + 1)
-
-
 def middle(draws: Float[np.ndarray, " draw"], share: float = 0.95) -> tuple[float, float]:
     """Return the percentiles that hold the middle ``share`` of the draws."""
     low, high = np.quantile(draws, [(1 - share) / 2, (1 + share) / 2])

@@ -18,7 +18,7 @@ from geowall.laws.ols import share_of_labels
 LAB = ("lab-small", "lab-large")  # whose weights are in the book
 
 
-def token_identity(models: Sequence[str], sequences: int = 24, seed: int = 0) -> pd.DataFrame:
+def token_identity(models: Sequence[str], sequences: int = 16, seed: int = 0) -> pd.DataFrame:
     """Return ``token_share`` of every layer of the lab's models among ``models``, on unseen text.
 
     ``sequences`` are of 256 tokens. Columns: model, layer, token_share, n_tokens.

@@ -144,14 +144,15 @@ def transfer(
     """
     made = []
     for key, train, test in _couples(layers, dropped):
+        picks = _both_picks(len(train), len(test), n_bootstrap, block_length, seed)
         for features in hypotheses:
-            for clip in ("own", "training"):
-                setting = (train, test, target, features, clip, clip_percentiles)
+            at_home = in_sample_r2(test, target, features, clip_percentiles)
+            for clip, y, errors in carried(train, test, target, features, picks, clip_percentiles):
                 row = key | {"target": label_of(target, test), "features": features, "clip": clip}
-                row["transfer_r2"] = float(transfer_draws(*setting)[0])
-                row["level_free_r2"] = float(transfer_draws(*setting, level_free=True)[0])
-                row["test_in_sample_r2"] = in_sample_r2(test, target, features, clip_percentiles)
-                low, high = bootstrap.middle(transfer_draws(*setting, n_bootstrap, block_length, seed))
+                r2 = _r2(y, errors)
+                row |= {"transfer_r2": float(r2[0]), "test_in_sample_r2": at_home}
+                row["level_free_r2"] = float(_r2(y[:1], errors[:1] - errors[0].mean())[0])
+                low, high = bootstrap.middle(r2[1:])
                 made.append(row | {"low": low, "high": high})
     order = ["source", "train_model", "test_model", "target", "features", "clip", "dropped_layers"]
     return pd.DataFrame(made)[[*order, "transfer_r2", "test_in_sample_r2", "low", "high", "level_free_r2"]]
@@ -182,37 +183,46 @@ def in_sample_r2(
     return float(ols.r2(design, y[:, None])[0])
 
 
-def transfer_draws(
+def _both_picks(
+    n_train: int, n_test: int, n_bootstrap: int, block_length: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of both models as they are, then those of every draw of the two."""
+    first = bootstrap.rows(n_train, "block", n_bootstrap, block_length, seed)
+    second = bootstrap.rows(n_test, "block", n_bootstrap, block_length, seed + 1)
+    return with_all_first(first), with_all_first(second)
+
+
+def _r2(
+    y: Float[np.ndarray, "draw layer"], errors: Float[np.ndarray, "draw layer"]
+) -> Float[np.ndarray, " draw"]:
+    return 1 - (errors**2).sum(axis=-1) / ols.total(y[..., None])[..., 0]
+
+
+def carried(
     train: pd.DataFrame,
     test: pd.DataFrame,
     target: str,
     features: str,
-    clip: str = "training",
+    picks: tuple[np.ndarray, np.ndarray],
     clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
-    n_bootstrap: int = 0,
-    block_length: int = 5,
-    seed: int = 0,
-    level_free: bool = False,
-) -> Float[np.ndarray, " draw"]:
-    """Return the transfer R2 of every bootstrap draw; with ``n_bootstrap`` 0, of the layers as they are.
+    clips: Sequence[str] = ("own", "training"),
+) -> Iterator[tuple[str, Float[np.ndarray, "draw layer"], Float[np.ndarray, "draw layer"]]]:
+    """Fit one hypothesis to the picked layers of one model, and yield what it misses of another's.
 
-    The same seed draws the same layers whatever the hypothesis, so two hypotheses can be compared draw by
-    draw.
+    For each of ``clips``: its name, the target at the picked layers of ``test``, and the error of the law
+    there. The same picks serve every hypothesis, so that two can be compared draw by draw.
     """
     source, goal = feats.assemble(train, features), feats.assemble(test, features)
-    y_train, y_test = feats.numbers(train, target), feats.numbers(test, target)
-    here, there = bootstrap.pairs_of_rows(len(train), len(test), n_bootstrap, block_length, seed)
+    here, there = picks
     x, x_test = source.values[here], goal.values[there]
     limits = feats.bounds(x, clip_percentiles)
-    limits_test = limits if clip == "training" else feats.bounds(x_test, clip_percentiles)
     logs = feats.transform(x, source.logged, limits)
-    theta = ols.coefficients(feats.design(feats.standardise(logs)), y_train[here][..., None])
-    logs_test = feats.transform(x_test, goal.logged, limits_test)
-    predicted = (feats.design(feats.standardise(logs, logs_test)) @ theta)[..., 0]
-    y = y_test[there]
-    errors = y - predicted
-    errors = errors - errors.mean(axis=-1, keepdims=True) if level_free else errors
-    return 1 - (errors**2).sum(axis=-1) / ols.total(y[..., None])[..., 0]
+    y_train, y = feats.numbers(train, target)[here], feats.numbers(test, target)[there]
+    theta = ols.coefficients(feats.design(feats.standardise(logs)), y_train[..., None])
+    for clip in clips:
+        limits_test = limits if clip == "training" else feats.bounds(x_test, clip_percentiles)
+        logs_test = feats.transform(x_test, goal.logged, limits_test)
+        yield clip, y, y - (feats.design(feats.standardise(logs, logs_test)) @ theta)[..., 0]
 
 
 def transfer_gaps(
@@ -232,18 +242,17 @@ def transfer_gaps(
     """
     made = []
     for key, train, test in _couples(layers, dropped):
-        couple, setting = (train, test, target), ("training", clip_percentiles)
+        picks = _both_picks(len(train), len(test), n_bootstrap, block_length, seed)
         for features, rival in pairs:
-            names = (features, rival)
-            as_it_is, drawn = (
-                np.subtract(
-                    *(transfer_draws(*couple, name, *setting, n, block_length, seed) for name in names)
-                )
-                for n in (0, n_bootstrap)
-            )
-            low, high = bootstrap.middle(drawn)
+            found = [
+                _r2(y, errors)
+                for name in (features, rival)
+                for _, y, errors in carried(train, test, target, name, picks, clip_percentiles, ["training"])
+            ]
+            gap = found[0] - found[1]
+            low, high = bootstrap.middle(gap[1:])
             row = key | {"target": label_of(target, test), "features": features, "rival": rival}
-            made.append(row | {"gap": float(as_it_is[0]), "low": low, "high": high})
+            made.append(row | {"gap": float(gap[0]), "low": low, "high": high})
     return pd.DataFrame(made)
 
 
