@@ -41,7 +41,7 @@ def data():
     return {
         "grid": grid, "points": points, "cells": cells, "floors": floors, "printed": floors_printed,
         "laws": tables.layer_laws(paper, chords, floors.assign(form="with_floor")),
-        "budgets": lab.budgets(cells, chords, K), "split": attenuation.table(floors),
+        "budgets": lab.budgets(cells, chords, K), "split": attenuation.table(floors, [128, 512]),
         "subsets": intervals.floors(cells[cells["k"] == K], ("kept", "without_widest")),
         "redrawn": redrawn.floors(grid, K, 20), "forms": rivals.rivals(grid[grid["l0"] < 40]),
         "planted": planted.planted([3, 5], [0.0, 0.6], [0.01], n_curves=40),

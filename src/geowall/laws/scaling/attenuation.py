@@ -10,9 +10,13 @@ np.True_
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
+
+from geowall.laws.scaling.printed import BACKBONE
 
 
 def hidden(
@@ -39,14 +43,19 @@ def chord(
     return (ends[0] - ends[1]) / np.log(wide / narrow)
 
 
-def table(floors: pd.DataFrame) -> pd.DataFrame:
-    """Split the exponent with a floor into the one without and what the floor hides, between the end widths.
+def table(floors: pd.DataFrame, backbone: Sequence[int]) -> pd.DataFrame:
+    """Split the exponent with a floor into the one without and what the floor hides.
 
-    Takes rows of :func:`geowall.laws.scaling.intervals.floors`. Columns: the rows' own, alpha_chord (slope of
-    the fitted law), hidden (Eq. 15), share (hidden over the exponent with a floor), identity (what is left of
-    the identity, which is rounding).
+    Between the two widths that exponents without a floor are read from: the paper's, and ``backbone`` for the
+    lab, or the nearest that were fitted. Takes rows of :func:`geowall.laws.scaling.intervals.floors`.
+    Columns: the rows' own (with ``narrow`` and ``wide`` these two), alpha_chord (slope of the fitted law), hidden
+    (Eq. 15), share (hidden over the exponent with a floor), identity (what is left of it, which is rounding).
     """
-    law = [floors[name].to_numpy() for name in ("log_a", "alpha_width", "floor", "narrow", "wide")]
+    ends = [floors["model"].map({model: pair[i] for model, pair in BACKBONE.items()}).fillna(n)
+            for i, n in enumerate(backbone)]  # fmt: skip
+    narrow, wide = np.maximum(ends[0], floors["narrow"]), np.minimum(ends[1], floors["wide"])
+    own = floors.assign(narrow=narrow.astype(int), wide=wide.astype(int))[wide > narrow]
+    law = [own[name].to_numpy() for name in ("log_a", "alpha_width", "floor", "narrow", "wide")]
     slope, lost = chord(*law), hidden(*law)
     share = np.divide(lost, law[1], out=np.full(len(lost), np.nan), where=law[1] > 0)
-    return floors.assign(alpha_chord=slope, hidden=lost, share=share, identity=law[1] - lost - slope)
+    return own.assign(alpha_chord=slope, hidden=lost, share=share, identity=law[1] - lost - slope)
