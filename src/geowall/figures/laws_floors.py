@@ -194,8 +194,10 @@ def fig_attenuation(split: pd.DataFrame, k: float) -> alt.TopLevelMixin:
     return theme.finish(
         chart,
         "attenuation",
-        caption="The exponent with a floor at each layer, split between what a law without one finds, from the "
-        "same two widths as in {numref}`fig-profiles`, and what the floor takes off it. Median share hidden by "
+        caption="The exponent with a floor at each layer, split between what a law without one finds, "
+        "from the "
+        "same two widths as in {numref}`fig-profiles`, and what the floor takes off it. Median share "
+        "hidden by "
         f"the floor: {said}.",
         alt=f"Stacked bars of exponents by layer. Median share hidden by the floor: {said}.",
     )

@@ -48,8 +48,8 @@ def table(floors: pd.DataFrame, backbone: Sequence[int]) -> pd.DataFrame:
 
     Between the two widths that exponents without a floor are read from: the paper's, and ``backbone`` for the
     lab, or the nearest that were fitted. Takes rows of :func:`geowall.laws.scaling.intervals.floors`.
-    Columns: the rows' own (with ``narrow`` and ``wide`` these two), alpha_chord (slope of the fitted law), hidden
-    (Eq. 15), share (hidden over the exponent with a floor), identity (what is left of it, which is rounding).
+    Columns: the rows' own (``narrow`` and ``wide`` are these two), alpha_chord (slope of the fitted law),
+    hidden (Eq. 15), share (hidden over the exponent with a floor), identity (what is left of it: rounding).
     """
     ends = [floors["model"].map({model: pair[i] for model, pair in BACKBONE.items()}).fillna(n)
             for i, n in enumerate(backbone)]  # fmt: skip
