@@ -25,7 +25,7 @@ COLOURS = {REPRODUCED: theme.GREEN, CAVEAT: theme.BLUE, FAILED: theme.RED, UNTES
 GLYPHS = {REPRODUCED: "✓", CAVEAT: "(✓)", FAILED: "✗", UNTESTED: "?"}
 HEADS = {REPRODUCED: "reproduced", CAVEAT: "caveat", FAILED: "not reprod.", UNTESTED: "not testable"}
 PLACES = dict(zip(VERDICTS, (459, 497, 535, 571), strict=True))  # pixels
-ON, THERE, HERE, WIDTH = 243, 312, 436, 600
+ON, THERE, HERE, WIDTH = 239, 307, 436, 600
 STEP, HEAD, TOP = 14.5, 25, 30
 
 

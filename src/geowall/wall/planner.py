@@ -49,7 +49,7 @@ class Mixture:
     def quantile(self, share: float) -> Float[np.ndarray, " width"]:
         """Log error that is not exceeded with probability ``share``, by bisection."""
         low, high = self.means.min(axis=1) - 9 * self.sd, self.means.max(axis=1) + 9 * self.sd
-        for _ in range(50):
+        for _ in range(34):
             middle = (low + high) / 2
             under = self.below(middle) < share
             low, high = np.where(under, middle, low), np.where(under, high, middle)
