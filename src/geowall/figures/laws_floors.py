@@ -170,6 +170,7 @@ def fig_attenuation(split: pd.DataFrame, k: float) -> alt.TopLevelMixin:
     ]
     parts = {"alpha_chord": "found without a floor", "hidden": "hidden by the floor"}
     long = table.melt(["series", "layer", "share"], list(parts), "part", "exponent")
+    long["rank"] = long["part"].map({name: i for i, name in enumerate(parts)})
     long["part"] = long["part"].map(parts)
     y = alt.Y("exponent:Q", title="width exponent α").axis(tickCount=4)
     colour = alt.Color("part:N", title=None, sort=list(parts.values())).scale(
@@ -178,7 +179,7 @@ def fig_attenuation(split: pd.DataFrame, k: float) -> alt.TopLevelMixin:
     bars = [
         alt.Chart(rows.drop(columns="series")).mark_bar().encode(
             x=alt.X("layer:O", title="layer").axis(labelAngle=0, labelOverlap=True, ticks=False), y=y,
-            color=colour.legend(orient="top"), order=alt.Order("part:N"),
+            color=colour.legend(orient="top"), order=alt.Order("rank:Q"),
             tooltip=["layer:O", "part:N", alt.Tooltip("exponent:Q", format=".3f"),
                      alt.Tooltip("share:Q", title="hidden share", format=".0%")],
         ).properties(width=_wide(rows), height=150, title=name)
