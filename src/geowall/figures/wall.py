@@ -35,10 +35,9 @@ def fig_wall_verdicts(verdicts: pd.DataFrame) -> alt.TopLevelMixin:
     y = alt.Y("top:Q", scale=None, axis=None)
     tooltip = ["claim:N", "source:N", "there:N", "here:N", "verdict:N", "why:N", "figure:N"]
     base = alt.Chart(rows).encode(y=y, tooltip=tooltip)
-    stripes = alt.Chart(rows[rows["striped"]]).mark_rect(color=theme.GREY, opacity=0.12)
-    stripes = stripes.encode(
-        x=alt.value(0), x2=alt.value(WIDTH), y=alt.Y("above:Q", scale=None, axis=None), y2="below:Q"
-    )
+    # Lines, not shaded rows: a shade this faint is lost when the picture gets its palette.
+    lines = alt.Chart(rows[["below"]]).mark_rule(color=theme.GREY, opacity=0.5, strokeWidth=0.5)
+    lines = lines.encode(x=alt.value(0), x2=alt.value(WIDTH), y=alt.Y("below:Q", scale=None, axis=None))
     text = [
         base.mark_text(align="left", fontSize=10.5).encode(x=alt.value(2), text="claim:N"),
         base.mark_text(align="left", fontSize=10, opacity=0.65).encode(x=alt.value(ON), text="source:N"),
@@ -51,7 +50,7 @@ def fig_wall_verdicts(verdicts: pd.DataFrame) -> alt.TopLevelMixin:
     marks = base.mark_text(fontSize=13, fontWeight=700).encode(
         x=alt.X("place:Q", scale=None, axis=None), text="glyph:N", color=shade
     )
-    chart = alt.layer(stripes, *text, marks, *_headings(heads), *_columns())
+    chart = alt.layer(lines, *text, marks, *_headings(heads), *_columns())
     chart = chart.properties(width=WIDTH, height=height)
     return theme.finish(chart, "wall-verdicts", **_words(verdicts))
 
@@ -61,10 +60,8 @@ def _laid_out(verdicts: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, float
     for paper, group in verdicts.groupby("paper", sort=False):
         top += HEAD
         heads.append({"top": top - 9, "words": PAPERS.get(paper, paper)})
-        for place, row in enumerate(group.to_dict("records")):
-            rows.append(
-                row | {"top": top + STEP / 2, "above": top, "below": top + STEP, "striped": place % 2 == 0}
-            )
+        for row in group.to_dict("records"):
+            rows.append(row | {"top": top + STEP / 2, "below": top + STEP})
             top += STEP
     table = pd.DataFrame(rows)
     table["there"] = table["published_value"].map(short)
@@ -72,7 +69,7 @@ def _laid_out(verdicts: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, float
     table["place"], table["glyph"] = table["verdict"].map(PLACES), table["verdict"].map(GLYPHS)
     table["source"] = table["source"].replace("published", "paper")
     kept = ["claim", "source", "there", "here", "verdict", "why", "figure"]
-    return table[[*kept, "place", "glyph", "top", "above", "below", "striped"]], pd.DataFrame(heads), top + 4
+    return table[[*kept, "place", "glyph", "top", "below"]], pd.DataFrame(heads), top + 4
 
 
 def _headings(heads: pd.DataFrame) -> list[alt.Chart]:
