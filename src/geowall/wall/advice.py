@@ -5,13 +5,14 @@ out, with the predicted error of every width on the way:
 
 >>> rows = [{"model": "m", "layer": 3, "site": "res", "architecture": "topk", "schedule": "matched",
 ...     "d_sae": n, "l0": l0, "nmse": 2 * n**-0.3 / l0**0.5} for n in (512, 1024, 2048) for l0 in (10, 60)]
->>> found = advise(pd.DataFrame(rows), layer=3, k=30, target=0.03)
+>>> found = advise(pd.DataFrame(rows), layer=3, k=30, target=0.03, teachers=[])
 >>> found["recommended"], found["fitted"]
 (8192, [512, 1024, 2048])
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -141,7 +142,8 @@ def advise(
     }
 
 
-def known(k: float) -> list[Cell]:
+@functools.lru_cache(maxsize=4)
+def known(k: float) -> tuple[Cell, ...]:
     """Layers that teach a reader's prior: the lab's at a sparsity near ``k``, and the published ones."""
     layers, showcase = (published.read(path) for path in (published.LAYERS, published.SHOWCASE))
     cells = from_tables.published(layers, showcase)
@@ -150,7 +152,7 @@ def known(k: float) -> list[Cell]:
         lab = lab[(lab["schedule"] == "matched") & (lab["architecture"] == "jumprelu")]
         shapes = pd.read_parquet(ROOT / SHAPES) if (ROOT / SHAPES).is_file() else None
         cells += from_tables.from_checkpoints(lab, float(np.clip(k, 10.0, 30.0)), shapes)
-    return cells
+    return tuple(cells)
 
 
 def _chosen(table: pd.DataFrame, layer: int, asked: dict[str, str]) -> pd.DataFrame:

@@ -35,13 +35,13 @@ def present(claims: Sequence[Claim] = CLAIMS) -> dict[str, str]:
     return {name: path for name, path in paths.items() if (ROOT / path).is_file()}
 
 
-def verdicts(shelf: Shelf) -> pd.DataFrame:
+def verdicts(shelf: Shelf, claims: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
     """Judge every claim by the tables on the shelf; a row a claim, in the order of the papers.
 
     Columns: paper, claim, source, published_value, value, low, high, verdict, why (the caveat, or why it
     cannot be tested), rule, chapter, figure (its label). ``shelf`` maps ``08/transfer`` to that table.
     """
-    return pd.DataFrame([_judged(claim, shelf) for claim in CLAIMS], columns=COLUMNS)
+    return pd.DataFrame([_judged(claim, shelf) for claim in claims], columns=COLUMNS)
 
 
 def _judged(claim: Claim, shelf: Shelf) -> dict[str, object]:
