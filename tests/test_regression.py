@@ -180,7 +180,7 @@ def test_transfer_has_the_columns_of_the_contract_and_intervals_around_nothing_e
     table = regression.transfer(layers, "alpha_k50", ["kappa_ms", "depth"], n_bootstrap=50)
     assert list(table.columns) == [
         "source", "train_model", "test_model", "target", "features", "clip", "dropped_layers", "transfer_r2",
-        "test_in_sample_r2", "low", "high", "level_free_r2",
+        "test_in_sample_r2", "low", "high", "level_free_r2", "rms_error",
     ]  # fmt: skip
     assert len(table) == 2 * 2 * 2
     assert (table["low"] <= table["high"]).all()

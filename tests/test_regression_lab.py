@@ -104,6 +104,12 @@ def test_the_nearest_sparsity_that_all_models_have_is_read(made):
     assert (rows.exponents(laws, 1000)["k"] == 32).all()
 
 
+def test_gemma_scope_names_no_schedule(made, lab):
+    geometry, laws, checkpoints = made
+    hub = rows.measured(geometry, laws.assign(schedule=""), checkpoints.assign(schedule=""), k=16)
+    pd.testing.assert_frame_equal(hub, lab)
+
+
 def test_what_cannot_be_joined_is_refused_in_three_lines(made):
     geometry, laws, checkpoints = made
     for change, said in (
@@ -279,6 +285,9 @@ def test_a_law_is_carried_between_all_models_that_have_the_layers(carried, both)
     late = where(carried, dropped_layers=10)
     assert "m-small" not in {*late["train_model"], *late["test_model"]}
     assert (carried["level_free_r2"] >= carried["transfer_r2"] - 1e-12).all()
+    home = both[both["model"] == "gemma-2-9b"]["alpha_width"]
+    row = where(whole, train_model="gemma-2-2b", test_model="gemma-2-9b").iloc[0]
+    assert np.isclose(row["rms_error"], np.sqrt((1 - row["transfer_r2"]) * home.var(ddof=0)))
     far = where(whole, train_model="gemma-2-9b", test_model="m-large")
     assert far["source"].tolist() == ["published to lab"] and far["target"].tolist() == ["alpha_k16"]
 

@@ -24,7 +24,7 @@ def fig_verdict(verdicts: pd.DataFrame) -> alt.TopLevelMixin:
     table = named(verdicts)
     table["text"] = [_number(row) for row in table.itertuples()]
     whole = table["claim"].map(_readable).str.split(" without layers 0 to ", expand=True)
-    table["row"] = whole[0]
+    table["row"] = whole[0] + table["statistic"].map({"p": " (p)"}).fillna("")
     table["look"] = whole.get(1, pd.Series(index=whole.index, dtype=object)).fillna("")
     looks = sorted(set(table["look"]) - {""}, key=int)
     table["said"] = table["outcome"].map(MARKS)

@@ -189,6 +189,7 @@ def _directions_panel(table: pd.DataFrame, names: list[str]) -> alt.LayerChart:
         alt.Tooltip("train:N", title="fitted to"), alt.Tooltip("test:N", title="scored on"),
         alt.Tooltip("transfer_r2:Q", title="R²", format=".3f"), alt.Tooltip("ends:N", title="95 %"),
         alt.Tooltip("level_free_r2:Q", title="R², level granted", format=".3f"),
+        alt.Tooltip("rms_error:Q", title="misses α by", format=".3f"),
         alt.Tooltip("test_in_sample_r2:Q", title="fitted there", format=".3f"),
     ]  # fmt: skip
     base = alt.Chart(table).encode(x=x, y=y)

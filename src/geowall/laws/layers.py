@@ -26,12 +26,19 @@ from geowall.laws.tables import where
 from geowall.paths import GeowallError
 
 KEY = ["source", "model", "layer"]
+# The autoencoders whose exponents are regressed: those of the paper's kind. Gemma Scope names no schedule.
+USUAL = {"architecture": "jumprelu", "schedule": ["matched", ""], "site": "res"}
 RIVALS = ("participation", "tail_exponent")  # other estimators of chapter 06 that may predict as well
 Z95 = 1.959964  # half-widths of a 95 % interval to a standard deviation
 COMMON = [
     *KEY, "k", "alpha_width", "alpha_se", "beta_n", "gamma", *feats.GEOMETRY, "nmse_narrow", *RIVALS,
     "alpha_extrapolated",
 ]  # fmt: skip
+
+
+def usual_grid(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of JumpReLU on the residual stream; of the lab's, those at matched budgets."""
+    return where(table, **USUAL)
 
 
 def of_published(layers: pd.DataFrame, k: int) -> pd.DataFrame:
@@ -63,20 +70,17 @@ def summaries(geometry: pd.DataFrame, surrogate: str, site: str = "res") -> pd.D
     return pd.concat([kept, flat, excess], axis=1).reset_index().rename_axis(columns=None)
 
 
-def exponents(
-    laws: pd.DataFrame, k: float, form: str = "no_floor", architecture: str = "jumprelu",
-    schedule: str = "matched", site: str = "res",
-) -> pd.DataFrame:  # fmt: skip
+def exponents(laws: pd.DataFrame, k: float, form: str = "no_floor") -> pd.DataFrame:
     """Return the exponent of every measured layer at the ``k`` of the table nearest to the one asked.
 
     ``alpha_se`` is the half-width of the 95 % interval over 1.96. Columns: source, model, layer, k,
     alpha_width, alpha_se, beta_n, gamma, alpha_extrapolated.
     """
-    own = where(laws, form=form, architecture=architecture, schedule=schedule, site=site)
+    own = where(laws, form=form, **USUAL)
     own = own[(own["source"] != "published") & own["alpha_width"].notna()]
     if own.empty:
-        asked = f"{form}, {architecture}, {schedule}, {site}"
-        raise GeowallError("no measured exponent to predict", f"layer_laws has no {asked}", "run chapter 07")
+        why = f"layer_laws has no {form} of JumpReLU autoencoders at the site res"
+        raise GeowallError("no measured exponent to predict", why, "run chapter 07")
     # The k that every model has, nearest on a log scale.
     shared = set.intersection(*(set(rows["k"]) for _, rows in own.groupby("model")))
     at = min(shared, key=lambda here: abs(np.log(here / k)))
@@ -88,7 +92,7 @@ def exponents(
 
 def narrow_error(checkpoints: pd.DataFrame, k: float) -> pd.DataFrame:
     """Return ``nmse_narrow``, the error of each layer's narrowest dictionary at ``k`` active latents."""
-    grid = where(sparsity.usable(checkpoints), architecture="jumprelu", schedule="matched", site="res")
+    grid = usual_grid(sparsity.usable(checkpoints))
     narrow = grid[grid["d_sae"] == grid.groupby("model")["d_sae"].transform("min")]
     found = sparsity.cells(narrow, [k]).rename(columns={"nmse": "nmse_narrow"})
     return found[["model", "layer", "nmse_narrow"]]

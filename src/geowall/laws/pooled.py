@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 from geowall.laws import features as feats
 from geowall.laws import ols, published
 from geowall.laws.groups import each_model
+from geowall.laws.layers import usual_grid
 from geowall.laws.scaling import sparsity
 from geowall.paths import GeowallError
 
@@ -62,16 +63,9 @@ def checkpoint_regressions(
     feature (Zaher 2026, app. D). Takes JumpReLU at matched budgets. Columns: source, model, features, n_rows,
     n_layers, n_terms, r2, row_r2 (left-out checkpoints), layer_r2 (left-out layers).
     """
-    grid = where_grid(checkpoints)
+    grid = usual_grid(sparsity.usable(checkpoints))
     return _pooled(grid.assign(value=np.log(grid["nmse"]), n=np.log(grid["d_sae"]), k=np.log(grid["l0"])),
                    layers, hypotheses, ["n", "k"], clip_percentiles)  # fmt: skip
-
-
-def where_grid(checkpoints: pd.DataFrame) -> pd.DataFrame:
-    """Return the measured JumpReLU checkpoints of matched budgets on the residual stream."""
-    kept = sparsity.usable(checkpoints)
-    chosen = (kept["architecture"] == "jumprelu") & (kept["schedule"] == "matched") & (kept["site"] == "res")
-    return kept[chosen]
 
 
 def curve_regressions(

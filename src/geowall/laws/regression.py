@@ -140,7 +140,8 @@ def transfer(
     whose percentiles bound them before the logarithm: the test model's ``own``, which the paper's table
     needs, or those of the ``training`` model, which see nothing of the test model. ``low`` and ``high``
     bound the middle 95 % of a moving-block bootstrap of both models' layers, refitted each time.
-    ``level_free_r2`` grants the law the mean exponent of the test model, and asks only for its course.
+    ``level_free_r2`` grants the law the mean exponent of the test model, and asks only for its course;
+    ``rms_error`` is what it misses by, in the unit of the target.
     """
     made = []
     for key, train, test in _couples(layers, dropped):
@@ -152,10 +153,12 @@ def transfer(
                 r2 = _r2(y, errors)
                 row |= {"transfer_r2": float(r2[0]), "test_in_sample_r2": at_home}
                 row["level_free_r2"] = float(_r2(y[:1], errors[:1] - errors[0].mean())[0])
+                row["rms_error"] = float(np.sqrt((errors[0] ** 2).mean()))
                 low, high = bootstrap.middle(r2[1:])
                 made.append(row | {"low": low, "high": high})
     order = ["source", "train_model", "test_model", "target", "features", "clip", "dropped_layers"]
-    return pd.DataFrame(made)[[*order, "transfer_r2", "test_in_sample_r2", "low", "high", "level_free_r2"]]
+    found = ["transfer_r2", "test_in_sample_r2", "low", "high", "level_free_r2", "rms_error"]
+    return pd.DataFrame(made)[[*order, *found]]
 
 
 def _couples(

@@ -15,6 +15,7 @@ import pandas as pd
 from geowall.laws import features as feats
 from geowall.laws.baselines import correlation
 from geowall.laws.groups import each_model
+from geowall.laws.layers import usual_grid
 from geowall.laws.regression import stage2
 from geowall.laws.scaling import exponents as laws
 from geowall.laws.scaling import sparsity
@@ -53,11 +54,10 @@ def by_metric(
     """Repeat the regression on the exponent from each measure of error and in each form.
 
     Takes JumpReLU at matched budgets. Columns: source, model, metric, form, features, n_layers, r2, loo_r2,
-    correlation (of exponent and the first
-    feature, transformed), agreement (correlation of this exponent with the layers' own).
+    correlation (of exponent and the first feature, transformed), agreement (correlation of this exponent with
+    the layers' own).
     """
-    grid = (exponents["architecture"] == "jumprelu") & (exponents["schedule"] == "matched")
-    own, made = exponents[grid & (exponents["site"] == "res")], []
+    own, made = usual_grid(exponents), []
     for (metric, form), rows in own.groupby(["metric", "form"], sort=False):
         read = rows[["model", "layer", "alpha_width"]].rename(columns={"alpha_width": "alpha_read"})
         table = layers.merge(read, on=["model", "layer"])
@@ -85,8 +85,7 @@ def by_grid(
     """
     made = []
     own = exponents[(exponents["metric"] == "nmse") & (exponents["form"] == form)]
-    first = (own["architecture"] == "jumprelu") & (own["schedule"] == "matched") & (own["site"] == "res")
-    base = own[first].set_index(["model", "layer"])["alpha_width"]
+    base = usual_grid(own).set_index(["model", "layer"])["alpha_width"]
     for key, grid in own.groupby(GRID, sort=False):
         table = layers.drop(columns=["alpha_width"]).merge(grid[["model", "layer", "alpha_width"]])
         if table.empty:
