@@ -186,9 +186,11 @@ def budgets(table: pd.DataFrame) -> str:
     )
     return (
         f"With scaled budgets the exponent is larger at {rises} of {len(alpha)} layers (median "
-        f"{alpha['value', 'matched'].median():.2f} to {alpha['value', 'scaled'].median():.2f}) and the floor a "
+        f"{alpha['value', 'matched'].median():.2f} to {alpha['value', 'scaled'].median():.2f}) and the "
+        f"floor a "
         f"smaller part of the last error at {falls} of {len(share)} (median "
-        f"{share['value', 'matched'].median():.0%} to {share['value', 'scaled'].median():.0%}); a floor of zero is "
+        f"{share['value', 'matched'].median():.0%} to {share['value', 'scaled'].median():.0%}); a floor "
+        f"of zero is "
         f"inside the interval at {zero}. {verdict}"
     )
 
