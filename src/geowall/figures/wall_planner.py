@@ -42,7 +42,7 @@ def fig_wall_holdout(scores: pd.DataFrame) -> alt.TopLevelMixin:
     most = float(min(0.6, table["size"].max())) * 1.25
     table["drawn"] = table["size"].clip(upper=most)
     groups, panels = list(dict.fromkeys(table["group"])), []
-    width = int((372 - 14 * (len(groups) - 1)) / len(groups))
+    width = int((352 - 14 * (len(groups) - 1)) / len(groups))
     for group in groups:
         rows = table[table["group"] == group][
             ["row", "size", "drawn", "words", "held", "planner", "n_predictions"]
@@ -58,7 +58,8 @@ def fig_wall_holdout(scores: pd.DataFrame) -> alt.TopLevelMixin:
         held = base.mark_text(align="right", fontSize=11, fontWeight=600).encode(
             x=alt.value(width - 2), text="held:N"
         )
-        panels.append((bars + held).properties(width=width, height=25 * len(order), title=group))
+        title = alt.Title(group.split(", "), fontSize=12)
+        panels.append((bars + held).properties(width=width, height=25 * len(order), title=title))
     planner = table[table["planner"]]
     best = planner.loc[planner.groupby("group", sort=False)["error"].idxmin()]
     said = spoken([f"{r.size:.1%} for {r.group} ({r.row})" for r in best.itertuples()])
