@@ -321,3 +321,11 @@ def test_plan_on_the_command_line(mine: pd.DataFrame, tmp_path, capsys):
     (tmp_path / "broken.parquet").write_text("no table")
     assert main(["plan", str(tmp_path / "broken.parquet"), "--layer", "1", "-k", "30"]) == 2
     assert "cannot be read as a table" in capsys.readouterr().err
+
+
+def test_a_wide_dictionary_short_of_training_is_told(mine: pd.DataFrame):
+    worse = mine.copy()
+    worse.loc[worse["d_sae"] == 2048, "nmse"] *= 1.6
+    found = advice.advise(worse, 1, 30, teachers=[])
+    assert "2,048 latents have a larger error than 1,024" in advice.report(found)
+    assert found["table"]["nmse"].iloc[0] > 0.5 * min(found["losses"])

@@ -229,7 +229,15 @@ def report(found: dict[str, object]) -> str:
         inner, outer = (f"{a:.4f} to {b:.4f}" for a, b in ((row.low_80, row.high_80), (row.low, row.high)))
         mark = "  <- recommended" if row.width == found["recommended"] else ""
         lines.append(f"{row.width:>10,}  {row.nmse:>8.4f}  {inner:>17}  {outer:>17}{mark}")
-    return "\n".join([*lines, "", _conclusion(found)])
+    return "\n".join([*lines, "", *_warning(found), _conclusion(found)])
+
+
+def _warning(found: dict[str, object]) -> list[str]:
+    widths, losses = found["fitted"], found["losses"]
+    best = int(np.argmin(losses))
+    if best == len(widths) - 1:
+        return []
+    return [f"{widths[-1]:,} latents have a larger error than {widths[best]:,}: they were short of training"]
 
 
 def _conclusion(found: dict[str, object]) -> str:

@@ -74,7 +74,8 @@ def mixture(cell: Cell, prior: Prior, widths: Sequence[int]) -> Mixture:
     if lacking:
         why = f"layer {cell.layer} has no {', '.join(lacking)}"
         raise GeowallError("nothing was predicted", why, "give its geometry, or plan without")
-    reference, level = cell.widths[-1], prior.level(cell)
+    # The best width so far: shapes fall there, and what is wider may rise where training falls short.
+    reference, level = cell.widths[int(np.argmin(cell.losses))], prior.level(cell)
     squares = squared_misfit(cell, reference, level)
     weights = prior.weights * np.exp(-0.5 * (squares - squares.min()) / prior.sigma**2)
     start = (cell.y[:, None] - shapes(cell.x - np.log(reference), level)).mean(axis=0)  # at the reference

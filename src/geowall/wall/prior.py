@@ -1,6 +1,6 @@
 """What other layers teach about a layer of which only narrow dictionaries were trained.
 
-Near the widest width tried, ``n_ref``, the error of a layer is described by three numbers: the slope ``s`` at
+Near the best width tried, ``n_ref``, the error of a layer is described by three numbers: the slope ``s`` at
 which it falls there; the share ``phi`` of it that width does not remove; and how fast that share grows with
 width, ``growth``, which is 0 for a floor and positive where wide dictionaries are short of training:
 
