@@ -203,16 +203,18 @@ def _recommended(
     width: int | None,
 ) -> tuple[int | None, float | None]:
     if target is not None:
-        if cell.losses[-1] <= target:
-            return cell.widths[-1], 1.0
+        reached = [w for w, loss in zip(cell.widths, cell.losses, strict=True) if loss <= target]
+        if reached:
+            return reached[0], 1.0
         found, probability = recommend(cell, prior, target, widths, SURE)
         return found, probability
     if width is not None:
         return int(width), None
-    path = np.array([cell.losses[-1], *told["nmse"]])
+    path = np.array([min(cell.losses), *told["nmse"]])
+    best = cell.widths[int(np.argmin(cell.losses))]
     worth = 1 - path[1:] / path[:-1] >= WORTH
     steps = int(np.argmin(worth)) if not worth.all() else len(worth)
-    return int(([cell.widths[-1], *widths])[steps]), None
+    return int([best, *widths][steps]), None
 
 
 def report(found: dict[str, object]) -> str:
@@ -241,7 +243,7 @@ def _warning(found: dict[str, object]) -> list[str]:
 
 
 def _conclusion(found: dict[str, object]) -> str:
-    target, width, widest = found["target"], found["recommended"], found["fitted"][-1]
+    target, width = found["target"], found["recommended"]
     if target is not None and width is None:
         last = found["table"]["width"].iloc[-1]
         return (
@@ -249,10 +251,10 @@ def _conclusion(found: dict[str, object]) -> str:
             f"the widest does with {found['probability']:.0%}"
         )
     if target is not None:
-        if width == widest:
-            return f"the widest dictionary measured, {width:,}, has reached {target:g} already"
+        if width in found["fitted"]:
+            return f"the dictionary of {width:,} latents has reached {target:g} already"
         return f"train {width:,} latents: {target:g} is reached with probability {found['probability']:.0%}"
-    if width == widest:
+    if width in found["fitted"]:
         return (
             f"stay at {width:,} latents: doubling them is expected to save less than {WORTH:.0%} of the error"
         )
