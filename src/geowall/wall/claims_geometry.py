@@ -103,6 +103,12 @@ def _grid(laws: pd.DataFrame) -> pd.DataFrame:
     return laws[~lab | usual]
 
 
+def late_peak(layers: pd.DataFrame, model: str) -> Found:
+    """Largest published exponent in the second half of a model."""
+    rows = only(layers, "08/layers", source="published", model=model)
+    return Found(float(rows.loc[rows["layer"] > rows["layer"].max() / 2, "alpha_k50"].max()))
+
+
 def secant_gap(laws: pd.DataFrame) -> Found:
     """Largest difference of the surface's exponent and the chord's over published layers at k = 50."""
     rows = only(laws, "07/layer_laws", source="published", k=50.0, form=["no_floor", "secant"])
@@ -309,6 +315,10 @@ GEOMETRY = [
     ),
 ]  # fmt: skip
 LAWS = [
+    Claim(
+        PAPER, "Exponents peak again late, at 2B", "published", 0.158,
+        made(partial(late_peak, model="gemma-2-2b"), "08/layers"), same(5e-4), "08", "layers",
+    ),
     Claim(
         PAPER, "Chord and surface agree, largest gap", "published", 0.01,
         made(secant_gap, "07/layer_laws"), below(0.01), "07", "profiles",
