@@ -24,7 +24,7 @@ from scipy.special import ndtr
 
 from geowall.paths import GeowallError
 from geowall.wall.cells import Cell
-from geowall.wall.prior import Prior, learn, shapes, squared_misfit
+from geowall.wall.prior import Prior, ahead, learn
 
 LEVELS = {"low": 0.025, "low_80": 0.1, "nmse": 0.5, "high_80": 0.9, "high": 0.975}
 __all__ = ["Mixture", "learn", "mixture", "predict", "recommend"]
@@ -74,14 +74,11 @@ def mixture(cell: Cell, prior: Prior, widths: Sequence[int]) -> Mixture:
     if lacking:
         why = f"layer {cell.layer} has no {', '.join(lacking)}"
         raise GeowallError("nothing was predicted", why, "give its geometry, or plan without")
-    # The best width so far: shapes fall there, and what is wider may rise where training falls short.
-    reference, level = cell.widths[int(np.argmin(cell.losses))], prior.level(cell)
-    squares = squared_misfit(cell, reference, level)
-    weights = prior.weights * np.exp(-0.5 * (squares - squares.min()) / prior.sigma**2)
-    start = (cell.y[:, None] - shapes(cell.x - np.log(reference), level)).mean(axis=0)  # at the reference
-    ahead = np.log(np.asarray(widths, float)) - np.log(reference)
-    sd = prior.sigma * np.sqrt(1 + 1 / len(cell.widths))
-    return Mixture(start + shapes(ahead, level), float(sd), weights)
+    means, weights = ahead(
+        cell, np.log(np.asarray(widths, float)), prior.level(cell), prior.weights, prior.sigma
+    )
+    sd = np.hypot(prior.sigma * np.sqrt(1 + 1 / len(cell.widths)), prior.wobble)
+    return Mixture(means, float(sd), weights)
 
 
 def predict(cell: Cell, prior: Prior, widths: Sequence[int]) -> pd.DataFrame:

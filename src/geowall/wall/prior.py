@@ -48,6 +48,7 @@ class Prior:
     features: tuple[str, ...]
     sigma: float
     n_layers: int
+    wobble: float = 0.0  # standard deviation of log error ahead, beyond what the grid and sigma explain
 
     def level(self, cell: Cell) -> float:
         """The log slope that geometry foretells for a cell."""
@@ -90,7 +91,22 @@ def learn(others: Sequence[Cell], octaves: float, features: Sequence[str] = ()) 
     freedom = np.array([len(c.widths) - 1 for c in known])
     fits = [_maximise(np.array(squares).reshape(-1, len(GRID)), freedom, share, s, start) for s in SIGMAS]
     best = int(np.argmax([evidence for _, evidence in fits])) if known else 2
-    return Prior(fits[best][0], coefficients, tuple(features), SIGMAS[best], len(known))
+    weights, sigma = fits[best][0], SIGMAS[best]
+    parts = [(c.up_to(a), c.beyond(a), level) for c, a, level in zip(known, anchors, levels, strict=True)]
+    wobble = _wobble(parts, share, weights, sigma)
+    return Prior(weights, coefficients, tuple(features), sigma, len(known), wobble)
+
+
+def ahead(
+    cell: Cell, x: Float[np.ndarray, " width"], level: float, weights: Weights, sigma: float
+) -> tuple[Float[np.ndarray, "width grid"], Weights]:
+    """Log error at log widths ``x`` for each point of GRID, and the points' weights once ``cell`` is seen."""
+    # The best width so far: shapes fall there, and what is wider may rise where training falls short.
+    reference = cell.widths[int(np.argmin(cell.losses))]
+    squares = squared_misfit(cell, reference, level)
+    seen = weights * np.exp(-0.5 * (squares - squares.min()) / sigma**2)
+    start = (cell.y[:, None] - shapes(cell.x - np.log(reference), level)).mean(axis=0)
+    return start + shapes(x - np.log(reference), level), seen / seen.sum()
 
 
 def squared_misfit(cell: Cell, at: int, level: float) -> Weights:
@@ -117,6 +133,22 @@ def anchor(cell: Cell, octaves: float) -> int:
 def row(cell: Cell, features: Sequence[str]) -> Float[np.ndarray, " term"]:
     """The regressors of a cell: one, and the logarithms of its summaries."""
     return np.array([1.0, *(np.log(cell.geometry[name]) for name in features)])
+
+
+def _wobble(
+    parts: Sequence[tuple[Cell, Cell, float]], share: np.ndarray, weights: Weights, sigma: float
+) -> float:
+    """What predictions of the teachers' own wide dictionaries miss, beyond what they expect to miss."""
+    excess, total = 0.0, 0.0
+    for (narrow, wide, level), own in zip(parts, share, strict=True):
+        if not wide.widths:
+            continue
+        means, seen = ahead(narrow, wide.x, level, weights, sigma)
+        middle = means @ seen
+        expected = (means - middle[:, None]) ** 2 @ seen + sigma**2 * (1 + 1 / len(narrow.widths))
+        excess += own * float(((wide.y - middle) ** 2 - expected).mean())
+        total += own
+    return float(np.sqrt(max(0.0, excess / total))) if total else 0.0
 
 
 def _shares(known: Sequence[Cell]) -> Float[np.ndarray, " layer"]:
