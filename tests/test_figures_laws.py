@@ -42,8 +42,8 @@ def data():
         "grid": grid, "points": points, "cells": cells, "floors": floors, "printed": floors_printed,
         "laws": tables.layer_laws(paper, chords, floors.assign(form="with_floor")),
         "budgets": lab.budgets(cells, chords, K), "split": attenuation.table(floors, [128, 512]),
-        "subsets": intervals.floors(cells[cells["k"] == K], ("kept", "without_widest")),
-        "redrawn": redrawn.floors(grid, K, 20), "forms": rivals.rivals(grid[grid["l0"] < 40]),
+        "subsets": intervals.floors(cells[cells["k"] == K], ("kept", "without_widest", "without_narrowest")),
+        "redrawn": redrawn.floors(grid, K, 20), "forms": rivals.rivals(lab.for_rivals(points, grid[grid["l0"] < 40])),
         "planted": planted.planted([3, 5], [0.0, 0.6], [0.01], n_curves=40),
         "covered": sparsity.coverage(grid, [12, K]), "loo": sparsity.leave_one_out(grid),
         "whole": surfaces.surfaces(grid[grid["l0"] < 40], [K], 20),
@@ -105,7 +105,8 @@ def test_the_sentences_carry_the_tables_numbers(data):
         laws_words.sparsity(data["covered"], data["loo"], K), laws_words.training(data["training"]),
         laws_words.profiles(data["laws"], K), laws_words.planted(data["planted"]),
         laws_words.filters(data["dropped"]), laws_words.floors(data["floors"], data["whole"], K),
-        laws_words.budgets(data["budgets"]), laws_words.rivals(data["forms"]),
+        laws_words.budgets(data["budgets"]), laws_words.subsets(data["subsets"]),
+        laws_words.rivals(data["forms"]),
         laws_words.learned_lab(data["floors"], data["subsets"], data["budgets"], data["forms"], K),
     ]  # fmt: skip
     assert all("nan" not in text and len(text) > 80 for text in texts)

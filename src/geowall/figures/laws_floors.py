@@ -128,6 +128,7 @@ def fig_budgets(budgets: pd.DataFrame) -> alt.TopLevelMixin:
     titles = {"alpha_width": "width exponent α", "floor_share": "floor / smallest error"}
     panels = [_budget(table[table["quantity"] == name], title, table) for name, title in titles.items()]
     chart = alt.hconcat(*panels, spacing=16)
+    table = table[table["quantity"].isin(list(titles))]
     medians = table.groupby(["quantity", "schedule"])["value"].median()
     said = "; ".join(
         f"{titles[name]} {medians[name, 'matched']:.2f} matched, {medians[name, 'scaled']:.2f} scaled"

@@ -60,17 +60,18 @@ def training(checkpoints: pd.DataFrame) -> pd.DataFrame:
 def budgets(cells: pd.DataFrame, exponents: pd.DataFrame, k: float) -> pd.DataFrame:
     """Compare the two schedules at the layers that have both, on the widths that both have.
 
-    Columns: source, model, layer, schedule, quantity (``alpha_width``, the chord between the backbone widths,
-    or ``floor_share``, the floor over the smallest error), value, low, high, narrow, wide.
+    Columns: source, model, layer, schedule, quantity (``alpha_width``, the chord between the backbone widths;
+    ``floor``; ``floor_share``, the floor over the smallest error), value, low, high, narrow, wide.
     """
     here = cells[(cells["architecture"] == "jumprelu") & (cells["k"] == k) & ~cells["extrapolated"]]
     both = here.groupby(["model", "layer", "d_sae"])["schedule"].transform("nunique") == 2
     found = intervals.floors(here[both], ["every"])
     ends = {end: found[end] / found["least"] for end in ("low", "high")}
+    plain = found.assign(quantity="floor", value=found["floor"])
     shares = found.assign(quantity="floor_share", value=found["floor_share"], **ends)
     chords = exponents[(exponents["form"] == "secant") & (exponents["k"] == k)]
     chords = chords[chords["architecture"] == "jumprelu"].assign(quantity="alpha_width")
     paired = chords.groupby(["model", "layer"])["schedule"].transform("nunique") == 2
-    rows = pd.concat([shares, chords[paired].assign(value=chords["alpha_width"])], ignore_index=True)
+    rows = pd.concat([plain, shares, chords[paired].assign(value=chords["alpha_width"])], ignore_index=True)
     columns = ["source", "model", "layer", "schedule", "quantity", "value", "low", "high", "narrow", "wide"]
     return rows[columns]
