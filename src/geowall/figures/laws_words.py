@@ -165,10 +165,9 @@ def floors(table: pd.DataFrame, surfaces: pd.DataFrame, k: float) -> str:
         "$\\alpha$ and $B$ powers or logarithms of $k$), fitted to the checkpoints where they lie, keeps "
         "zero out "
         f"at {drawn} of the layers with four widths when the checkpoints are drawn again. Read as walls, "
-        f"these "
-        f"floors leave a median of {1 - own['floor_share'].median():.0%} of the last error to gain. The "
-        f"next two "
-        "sections say why that is too quick."
+        f"these floors leave a median of {1 - own['floor_share'].median():.0%} of the last error to gain. "
+        f"Whether "
+        "they are walls is a question of training, which comes after the next section."
     )
 
 
@@ -217,13 +216,7 @@ def budgets(table: pd.DataFrame) -> str:
 
 
 def _form(name: str) -> str:
-    return (
-        FORMS[name]
-        if name.startswith("quadratic")
-        else f"the law {FORMS[name]}"
-        if "floor" in name
-        else FORMS[name]
-    )
+    return f"the law with{'out' if name == 'no_floor' else ''} a floor" if "floor" in name else FORMS[name]
 
 
 def _published(forms: pd.DataFrame) -> str:
@@ -296,7 +289,8 @@ def learned_lab(
         f"* **At matched budgets the lab levels off** at {counted(_by_series(own, own['low'] > 0))} "
         f"layers, and "
         f"without the widest dictionary at {counted(_by_series(lean, lean['low'] > 0))}.\n"
-        f"* **This does not make it a wall.** At the {n} layer{'s' if n > 1 else ''} where wide "
+        f"* **This does not make it a wall.** At {f'the {n} layers' if n > 1 else 'the one layer'} where "
+        f"wide "
         f"dictionaries were "
         f"also trained longer, the floor goes from {medians['matched']:.3f} to {medians['scaled']:.3f}; "
         f"and the law "
