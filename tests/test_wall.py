@@ -55,17 +55,19 @@ def layers_with_floors(n: int, seed: int = 0, noise: float = 0.01) -> list[Cell]
     ("rule", "ends", "there", "says"),
     [
         (rules.above(0), (0.3, 0.1, 0.5), nan, "yes"),
-        (rules.above(0), (0.3, -0.1, 0.5), nan, "undecided"),
+        (rules.above(0), (0.3, -0.1, 0.5), nan, "no"),
+        (rules.above(0), (0.3, -0.1, 0.5), 0.4, "undecided"),
+        (rules.above(0), (0.3, -0.1, 0.5), 0.8, "no"),
         (rules.above(0), (-0.3, -0.5, 0.5), nan, "no"),
         (rules.below(1), (0.9, nan, nan), nan, "yes"),
-        (rules.below(1), (0.9, 0.8, 1.2), nan, "undecided"),
+        (rules.below(1), (0.9, 0.8, 1.2), 0.85, "undecided"),
         (rules.same(0.01), (0.5, 0.4, 0.6), 0.505, "yes"),
         (rules.same(0.01), (0.5, 0.4, 0.6), 0.59, "undecided"),
         (rules.same(0.01), (0.5, 0.4, 0.6), 0.7, "no"),
         (rules.about(2), (0.09, 0.08, 0.1), 0.05, "undecided"),
         (rules.about(2), (-0.09, -0.1, -0.08), 0.05, "no"),
         (rules.about(2), (0.09, 0.04, 0.1), 0.05, "yes"),
-        (rules.between(1, 2), (1.5, 0.9, 1.8), nan, "undecided"),
+        (rules.between(1, 2), (1.5, 0.9, 1.8), 1.0, "undecided"),
     ],
 )
 def test_a_rule_looks_at_the_whole_interval(rule, ends, there, says):

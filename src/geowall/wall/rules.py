@@ -4,12 +4,13 @@ A **test** looks at a number and its interval and says yes, no, or undecided; a 
 **control**, a second number that must pass if the first is to mean what the paper takes it to mean.
 
 * *not testable here*: the number does not exist in this book, and the reason says why;
-* *not reproduced*: the number fails its test;
-* *reproduced with caveat*: it passes, but its interval reaches to the other side, or the control fails;
+* *not reproduced*: the number fails its test; so it does when its interval reaches the other side of what is
+  claimed, unless it holds the paper's number as well;
+* *reproduced with caveat*: its interval does both, or it passes and the control fails;
 * *reproduced*: it passes with its whole interval, and so does the control.
 
 >>> verdict(above(0.0).of(0.3, 0.1, 0.5)), verdict(above(0.0).of(0.3, -0.1, 0.5)), verdict("yes", "no")
-('reproduced', 'reproduced with caveat', 'reproduced with caveat')
+('reproduced', 'not reproduced', 'reproduced with caveat')
 >>> about(2).of(0.08, 0.07, 0.09, published=0.05), same(0.0005).of(0.9794, published=0.979)
 ('undecided', 'yes')
 """
@@ -52,23 +53,32 @@ class Rule:
 
 
 def above(limit: float) -> Rule:
-    """The whole interval above ``limit`` is a yes, the value alone is undecided."""
+    """The whole interval above ``limit`` is a yes; undecided if it holds the paper's number too."""
     return Rule(
         f"above {limit:g}",
-        f"its interval reaches below {limit:g}",
-        f"not above {limit:g}",
-        lambda value, low, high, _: "yes" if low > limit else "undecided" if value > limit else "no",
+        f"its interval holds the paper's number, and reaches below {limit:g}",
+        f"not above {limit:g} with its whole interval",
+        lambda value, low, high, there: (
+            "yes" if low > limit else _doubt(low, high, there) if value > limit else "no"
+        ),
     )
 
 
 def below(limit: float) -> Rule:
-    """The whole interval below ``limit`` is a yes, the value alone is undecided."""
+    """The whole interval below ``limit`` is a yes; undecided if it holds the paper's number too."""
     return Rule(
         f"below {limit:g}",
-        f"its interval reaches above {limit:g}",
-        f"not below {limit:g}",
-        lambda value, low, high, _: "yes" if high < limit else "undecided" if value < limit else "no",
+        f"its interval holds the paper's number, and reaches above {limit:g}",
+        f"not below {limit:g} with its whole interval",
+        lambda value, low, high, there: (
+            "yes" if high < limit else _doubt(low, high, there) if value < limit else "no"
+        ),
     )
+
+
+def _doubt(low: float, high: float, there: float) -> str:
+    """What an interval says that reaches the other side: nothing, unless the paper's number is in it."""
+    return "undecided" if low <= there <= high else "no"
 
 
 def same(tolerance: float) -> Rule:
@@ -100,13 +110,17 @@ def about(factor: float) -> Rule:
 
 
 def between(least: float, most: float) -> Rule:
-    """The whole interval between two numbers is a yes, the value alone is undecided."""
+    """The whole interval between two numbers is a yes; undecided if it holds the paper's number too."""
     return Rule(
         f"between {least:g} and {most:g}",
-        f"its interval reaches outside {least:g} to {most:g}",
-        f"not between {least:g} and {most:g}",
-        lambda value, low, high, _: (
-            "yes" if least <= low and high <= most else "undecided" if least <= value <= most else "no"
+        f"its interval holds the paper's number, and reaches outside {least:g} to {most:g}",
+        f"not between {least:g} and {most:g} with its whole interval",
+        lambda value, low, high, there: (
+            "yes"
+            if least <= low and high <= most
+            else _doubt(low, high, there)
+            if least <= value <= most
+            else "no"
         ),
     )
 
@@ -123,9 +137,12 @@ def markdown() -> str:
     return "\n".join(
         [
             f"* **{UNTESTED}**: the number does not exist in this book; the reason is given.",
-            f"* **{FAILED}**: the number fails its test.",
-            f"* **{CAVEAT}**: it passes, but its interval reaches the other side of what is claimed, or the "
-            "control fails: a second number without which the first does not mean what it seems to.",
+            f"* **{FAILED}**: the number fails its test, or its interval reaches the other side of what is "
+            "claimed without holding the paper's number.",
+            f"* **{CAVEAT}**: its interval reaches the other side and holds the paper's number too; or "
+            "the number "
+            "passes and the control fails, a second number without which the first does not mean what it "
+            "seems to.",
             f"* **{REPRODUCED}**: it passes with its whole interval, and so does its control.",
             "",
             "A test is one of five: above or below a limit, between two, within a tolerance of the paper's "
