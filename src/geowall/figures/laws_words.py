@@ -44,12 +44,10 @@ def sparsity(covered: pd.DataFrame, loo: pd.DataFrame, k: float) -> str:
     )
     return (
         f"All widths and layers of a model share an $L_0$ range of {where or 'nothing'}. The lab's laws "
-        f"are read at "
-        f"**k = {k:g}**, the sparsity at which the fewest of its cells need extrapolation "
-        f"({cells - inside} of "
-        f"{cells}). With a checkpoint left out, interpolation from the others misses it by a median of "
-        f"{fit}; with "
-        "three or four penalties a width that doubles a gap, so it bounds what the gaps themselves cost."
+        f"are read at **k = {k:g}**, the sparsity at which the fewest of its cells need extrapolation "
+        f"({cells - inside} of {cells}). With a checkpoint left out, interpolation from the others misses "
+        f"it by a median of {fit}; with three or four penalties a width that doubles a gap, so it bounds "
+        "what the gaps themselves cost."
     )
 
 
@@ -59,15 +57,13 @@ def training(table: pd.DataFrame) -> str:
     ends = matched.sort_values("d_sae").groupby("model")
     said = "; ".join(
         f"{model}: from {rows['tokens_per_latent'].iloc[0]:,.0f} tokens a latent at "
-        f"{rows['d_sae'].iloc[0]} to "
-        f"{rows['tokens_per_latent'].iloc[-1]:,.0f} at {rows['d_sae'].iloc[-1]}, where "
-        f"{rows['dead_share'].iloc[-1]:.0%} of the latents are dead"
+        f"{rows['d_sae'].iloc[0]} to {rows['tokens_per_latent'].iloc[-1]:,.0f} at "
+        f"{rows['d_sae'].iloc[-1]}, where {rows['dead_share'].iloc[-1]:.0%} of the latents are dead"
         for model, rows in ends
     )
     return (
         f"Budgets are tiny, and at a matched budget a wide dictionary is a less trained one ({said}). "
-        f"Keep this in "
-        "mind below: it flattens every curve at its wide end."
+        "Keep this in mind below: it flattens every curve at its wide end."
     )
 
 
@@ -87,8 +83,7 @@ def profiles(laws: pd.DataFrame, k: float) -> str:
     wide = own.assign(half=(own["high"] - own["low"]) / 2)["half"].median()
     return (
         f"Exponents are {', '.join(said)}. The lab's intervals are wide, ±{wide:.2f} at the median, "
-        f"because its two "
-        "widths are near each other and its errors were measured on little text."
+        "because its two widths are near each other and its errors were measured on little text."
     )
 
 
@@ -106,15 +101,12 @@ def showcase(floors: pd.DataFrame, printed: pd.DataFrame) -> str:
     sigma, dof = own["sigma"].iloc[0], own["sigma_dof"].iloc[0]
     said = (
         f"{int(inside.sum())} of {len(own)} printed floors lie in our intervals, whose noise is "
-        f"{sigma:.2%} of an "
-        f"error ({dof:.0f} degrees of freedom)."
+        f"{sigma:.2%} of an error ({dof:.0f} degrees of freedom)."
     )
     outside = (
         f" The exception ({rows}) is a layer with three widths. The paper's floors come from one surface "
-        f"over "
-        "all sparsities, which need not pass through the points at k = 50; a curve through these three "
-        "has only "
-        "one floor, and it is not the printed one."
+        "over all sparsities, which need not pass through the points at k = 50; a curve through these "
+        "three has only one floor, and it is not the printed one."
     )
     return said + (outside if len(own[~inside]) else "")
 
@@ -128,10 +120,8 @@ def planted(known: pd.DataFrame) -> str:
     bias = ", ".join(f"{row['bias']:.0%} with {row['n_widths']}" for row in made.to_dict("records"))
     return (
         f"At {noise:.0%} noise in octaves of width, a floor of 60 % of the last error is told from none "
-        f"in {power} "
-        f"widths. Where there is no floor at all, the filters leave curves whose median floor is {bias} "
-        f"widths, as "
-        "a share of the error: dropping what rises keeps what flattens."
+        f"in {power} widths. Where there is no floor at all, the filters leave curves whose median floor "
+        f"is {bias} widths, as a share of the error: dropping what rises keeps what flattens."
     )
 
 
@@ -140,10 +130,8 @@ def filters(dropped: pd.DataFrame) -> str:
     total = dropped[["n_cells", "n_rising", "n_steepening", "n_curves", "n_disorderly"]].sum()
     return (
         f"In the lab filter i drops {total['n_rising']} of {total['n_cells']} cells, filter ii "
-        f"{total['n_steepening']}, "
-        f"and filter iii {total['n_disorderly']} of {total['n_curves']} pairs of layer and sparsity. Only "
-        f"filter i is "
-        "used below, unless a figure says otherwise."
+        f"{total['n_steepening']}, and filter iii {total['n_disorderly']} of {total['n_curves']} pairs of "
+        "layer and sparsity. Only filter i is used below, unless a figure says otherwise."
     )
 
 
@@ -157,17 +145,13 @@ def floors(table: pd.DataFrame, surfaces: pd.DataFrame, k: float) -> str:
     three = int((own["dof"] == 0).sum())
     return (
         f"The profile excludes a floor of zero at {counted(_by_series(own, own['low'] > 0))} layers, and "
-        f"the "
-        f"median floor is {near} of the smallest error. {three} of these {len(own)} curves have three "
-        f"widths "
-        f"and borrow their noise from the others. A surface over all sparsities ({{eq}}`eq-07-floor` with "
-        f"$A$, "
-        "$\\alpha$ and $B$ powers or logarithms of $k$), fitted to the checkpoints where they lie, keeps "
-        "zero out "
-        f"at {drawn} of the layers with four widths when the checkpoints are drawn again. Read as walls, "
-        f"these floors leave a median of {1 - own['floor_share'].median():.0%} of the last error to gain. "
-        f"Whether "
-        "they are walls is a question of training, which comes after the next section."
+        f"the median floor is {near} of the smallest error. {three} of these {len(own)} curves have three "
+        "widths and borrow their noise from the others. A surface over all sparsities "
+        "({eq}`eq-07-floor` with $A$, $\\alpha$ and $B$ powers or logarithms of $k$), fitted to the "
+        f"checkpoints where they lie, keeps zero out at {drawn} of the layers with four widths when the "
+        "checkpoints are drawn again. Read as walls, these floors leave a median of "
+        f"{1 - own['floor_share'].median():.0%} of the last error to gain. Whether they are walls is a "
+        "question of training, which comes after the next section."
     )
 
 
@@ -182,8 +166,7 @@ def subsets(table: pd.DataFrame) -> str:
         said.append(
             f"{subset.replace('_', ' the ')} the floor moves by {moved.median():+.0%} at the median "
             f"({moved.min():+.0%} to {moved.max():+.0%} over {int(moved.notna().sum())} layers and grids) "
-            f"and zero is "
-            f"in the interval at {zero}"
+            f"and zero is in the interval at {zero}"
         )
     words = "; ".join(said).replace("-", "−")
     return f"{words[0].upper()}{words[1:]}. So what flattens these curves does so from the middle widths on."
@@ -205,13 +188,10 @@ def budgets(table: pd.DataFrame) -> str:
     few = " One layer is little to go by." if len(floor) == 1 else ""
     return (
         f"With scaled budgets the exponent is larger at {rises} of {len(alpha)} layers that have both "
-        f"(median "
-        f"{alpha['matched'].median():.2f} to {alpha['scaled'].median():.2f}). The floor is a smaller part "
-        f"of the "
-        f"last error at {falls} of {len(share)} (median {share['matched'].median():.0%} to "
-        f"{share['scaled'].median():.0%}) and goes from {was:.3f} to {now:.3f}; zero is inside its "
-        f"interval at "
-        f"{zero}. {verdict}{few}"
+        f"(median {alpha['matched'].median():.2f} to {alpha['scaled'].median():.2f}). The floor is a "
+        f"smaller part of the last error at {falls} of {len(share)} (median "
+        f"{share['matched'].median():.0%} to {share['scaled'].median():.0%}) and goes from {was:.3f} to "
+        f"{now:.3f}; zero is inside its interval at {zero}. {verdict}{few}"
     )
 
 
@@ -226,10 +206,8 @@ def _published(forms: pd.DataFrame) -> str:
     best, second = paper.iloc[0], paper.iloc[1]
     return (
         f" Of the published layers only {best['model'].rsplit('-', 1)[-1].upper()} layer {best['layer']} "
-        f"has widths "
-        f"enough at one sparsity: there the best form is {_form(best['form'])}, with "
-        f"{_form(second['form'])} "
-        f"{second['aicc_gap']:.1f} behind."
+        f"has widths enough at one sparsity: there the best form is {_form(best['form'])}, with "
+        f"{_form(second['form'])} {second['aicc_gap']:.1f} behind."
     )
 
 
@@ -245,9 +223,8 @@ def rivals(forms: pd.DataFrame) -> str:
     bent = int((gaps[["soft_knee", "quadratic_n", "with_floor"]].min(axis=1) < gaps["no_floor"] - 2).sum())
     return (
         f"Over {len(gaps)} layers and grids of the lab the best form is: {said}. Some form that bends in "
-        f"width "
-        f"beats the straight law by more than two at {bent}; the floor does so at {floor}, and loses to "
-        f"it by "
+        f"width beats the straight law by more than two at {bent}; the floor does so at {floor}, and "
+        "loses to it by "
         f"more than two at {worse}, for its two further parameters." + _published(forms)
     )
 
@@ -263,15 +240,12 @@ def learned_published(floors: pd.DataFrame, printed: pd.DataFrame, split: pd.Dat
     return (
         f"* **Published floors come out again** at {inside} of {len(own)} layers, within intervals of "
         f"±{((own['high'] - own['low']) / 2 / own['floor']).median():.0%}. Zero is outside "
-        f"{int((own['low'] > 0).sum())} "
-        f"of them, on the strength of the form and of borrowed noise: {int((own['dof'] == 0).sum())} of "
-        f"the curves are "
-        "exactly determined.\n"
+        f"{int((own['low'] > 0).sum())} of them, on the strength of the form and of borrowed noise: "
+        f"{int((own['dof'] == 0).sum())} of the curves are exactly determined.\n"
         f"* **{share.min():.0%} to {share.max():.0%} of these exponents is hidden by the floor**; with it "
-        f"they are "
-        f"{own['alpha_width'].min():.2f} to {own['alpha_width'].max():.2f}. The {gao:.2f} that "
-        f"{{cite:t}}`gao2024` find "
-        "at a layer of GPT-4, to which the paper compares its exponents, is a number of this kind."
+        f"they are {own['alpha_width'].min():.2f} to {own['alpha_width'].max():.2f}. The {gao:.2f} that "
+        "{cite:t}`gao2024` find at a layer of GPT-4, to which the paper compares its exponents, is a "
+        "number of this kind."
     )
 
 
@@ -287,14 +261,10 @@ def learned_lab(
     gaps = forms[(forms["source"] == "lab") & (forms["form"] == "with_floor")]["aicc_gap"]
     return (
         f"* **At matched budgets the lab levels off** at {counted(_by_series(own, own['low'] > 0))} "
-        f"layers, and "
-        f"without the widest dictionary at {counted(_by_series(lean, lean['low'] > 0))}.\n"
+        f"layers, and without the widest dictionary at {counted(_by_series(lean, lean['low'] > 0))}.\n"
         f"* **This does not make it a wall.** At {f'the {n} layers' if n > 1 else 'the one layer'} where "
-        f"wide "
-        f"dictionaries were "
-        f"also trained longer, the floor goes from {medians['matched']:.3f} to {medians['scaled']:.3f}; "
-        f"and the law "
-        f"with a floor is the best of six forms at {int((gaps == 0).sum())} of {len(gaps)} layers and "
-        f"grids. Whether "
-        "there is a floor under converged dictionaries is **undecided** here."
+        f"wide dictionaries were also trained longer, the floor goes from {medians['matched']:.3f} to "
+        f"{medians['scaled']:.3f}; and the law with a floor is the best of six forms at "
+        f"{int((gaps == 0).sum())} of {len(gaps)} layers and grids. Whether there is a floor under "
+        "converged dictionaries is **undecided** here."
     )
