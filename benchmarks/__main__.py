@@ -50,7 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 1 if slower else 0
     place = "small" if chosen.small else "results"
     kept = unmeasured(record.get(place, []), rows)
-    record |= {**environment(), place: sorted(rows + kept, key=lambda row: row["id"])}
+    here = environment()
+    versions = record.get("versions", {}) | here["versions"]  # a peer that is missing here measured elsewhere
+    rows = sorted(rows + kept, key=lambda row: row["id"])
+    record |= {**here, "versions": versions, place: rows}
     RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 0
 

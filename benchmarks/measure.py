@@ -26,7 +26,8 @@ Work = Callable[[], object]
 LEAST = 0.02  # seconds a sample must last
 ROUNDS = 9
 OFF = 1.10  # a probe slower than this times the best spoils its round
-PACKAGES = ("numpy", "numba", "scipy", "torch", "sae-lens")  # those that are installed
+PEERS = ("entmax", "faiss-cpu", "sae-lens", "scikit-dimension", "sparsemax")
+PACKAGES = ("numpy", "numba", "scipy", "torch", *PEERS)  # those that are installed
 
 
 def pin_one_thread() -> int:
