@@ -29,6 +29,9 @@ REPRODUCED, CAVEAT, FAILED, UNTESTED = VERDICTS = (
 )
 
 
+WHOLE = " with its whole interval"
+
+
 @dataclass(frozen=True)
 class Rule:
     """A test: what passes, what leaves it undecided, what fails it, and the function that tells.
@@ -57,7 +60,7 @@ def above(limit: float) -> Rule:
     return Rule(
         f"above {limit:g}",
         f"its interval holds the paper's number, and reaches below {limit:g}",
-        f"not above {limit:g} with its whole interval",
+        f"not above {limit:g}{WHOLE}",
         lambda value, low, high, there: (
             "yes" if low > limit else _doubt(low, high, there) if value > limit else "no"
         ),
@@ -69,7 +72,7 @@ def below(limit: float) -> Rule:
     return Rule(
         f"below {limit:g}",
         f"its interval holds the paper's number, and reaches above {limit:g}",
-        f"not below {limit:g} with its whole interval",
+        f"not below {limit:g}{WHOLE}",
         lambda value, low, high, there: (
             "yes" if high < limit else _doubt(low, high, there) if value < limit else "no"
         ),
@@ -114,7 +117,7 @@ def between(least: float, most: float) -> Rule:
     return Rule(
         f"between {least:g} and {most:g}",
         f"its interval holds the paper's number, and reaches outside {least:g} to {most:g}",
-        f"not between {least:g} and {most:g} with its whole interval",
+        f"not between {least:g} and {most:g}{WHOLE}",
         lambda value, low, high, there: (
             "yes"
             if least <= low and high <= most

@@ -50,7 +50,7 @@ def _judged(claim: Claim, shelf: Shelf) -> dict[str, object]:
         found = claim.number.find(shelf)
         says = claim.rule.of(found.value, found.low, found.high, published)
         control = _control(claim, shelf)
-        verdict, why = rules.verdict(says, control), _why(claim, says, control)
+        verdict, why = rules.verdict(says, control), _why(claim, says, control, isnan(found.low))
     except MissingError as reason:
         published = claim.published if isinstance(claim.published, float) else nan
         found, verdict, why = Found(nan), rules.UNTESTED, str(reason)
@@ -77,9 +77,9 @@ def _control(claim: Claim, shelf: Shelf) -> str:
     return claim.control.rule.of(found.value, found.low, found.high)
 
 
-def _why(claim: Claim, says: str, control: str) -> str:
+def _why(claim: Claim, says: str, control: str, alone: bool) -> str:
     if says == "no":
-        return claim.rule.denial
+        return claim.rule.denial.removesuffix(rules.WHOLE if alone else "")
     reasons = [claim.rule.doubt] if says == "undecided" else []
     reasons += [claim.control.otherwise] if claim.control and control != "yes" else []
     return "; ".join(reasons)
