@@ -101,6 +101,12 @@ def test_figures_and_equations_carry_the_number_of_their_chapter(site: Path) -> 
         assert set(re.findall(r'class="eqno">\((\d+)\.', page)) <= {str(number)}
 
 
+def test_no_two_figures_of_the_book_share_a_name(site: Path) -> None:
+    pages = [(site / f.relative_to(ROOT) / f"{f.name}.html").read_text(encoding="utf-8") for f in CHAPTERS]
+    names = [name for page in pages for name in re.findall(r'<figure class="gw-figure[^>]* id="([^"]+)"', page)]
+    assert len(names) > 60 and sorted(names) == sorted(set(names))
+
+
 def test_every_figure_offers_its_tables_a_description_and_a_picture(site: Path) -> None:
     for folder in CHAPTERS:
         page = (site / folder.relative_to(ROOT) / f"{folder.name}.html").read_text(encoding="utf-8")

@@ -74,7 +74,7 @@ def fig_profiles(laws: pd.DataFrame, k: float, k_published: float = 50.0) -> alt
     words = [_range(rows) for rows in (*_by_series(paper), *_by_series(own))]
     return theme.finish(
         chart,
-        "profiles",
+        "exponent-profiles",
         caption="Width exponents by depth. *Left:* the paper's {cite:p}`zaher2026`, at every layer of "
         "Gemma 2; "
         "it gives no intervals, and open marks are extrapolated. *Right:* measured here, the slope between "

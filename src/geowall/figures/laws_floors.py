@@ -197,10 +197,8 @@ def fig_attenuation(split: pd.DataFrame, k: float) -> alt.TopLevelMixin:
         chart,
         "attenuation",
         caption="The exponent with a floor at each layer, split between what a law without one finds, "
-        "from the "
-        "same two widths as in {numref}`fig-profiles`, and what the floor takes off it. Median share "
-        "hidden by "
-        f"the floor: {said}.",
+        "from the same two widths as in {numref}`fig-exponent-profiles`, and what the floor takes off it. "
+        f"Median share hidden by the floor: {said}.",
         alt=f"Stacked bars of exponents by layer. Median share hidden by the floor: {said}.",
     )
 
@@ -229,7 +227,7 @@ def fig_rivals(forms: pd.DataFrame) -> alt.TopLevelMixin:
     layers = len(table.drop_duplicates(["series", "layer"]))
     return theme.finish(
         dots.properties(width=400, height=230),
-        "rivals",
+        "law-forms",
         caption=f"Rival forms fitted to the checkpoints of {layers} layers and grids; zero is the layer's "
         f"best. "
         f"Best forms: {said}.",

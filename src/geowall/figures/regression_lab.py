@@ -4,7 +4,7 @@
 >>> table = pd.DataFrame({"model": ["lab-small"], "features": ["nu"], "errors": ["wobble"], "se": [0.01]})
 >>> table = table.assign(statistic="loo_r2", value=0.4, low=0.1, high=0.5, weighted=0.4, ceiling=0.9)
 >>> fig_errors(table).usermeta["name"]
-'fig-errors'
+'fig-exponent-errors'
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def fig_errors(errors: pd.DataFrame) -> alt.TopLevelMixin:
     )
     return theme.finish(
         alt.vconcat(names_in_colour(rows), chart, spacing=8),
-        "errors",
+        "exponent-errors",
         caption="The same regressions on exponents as measured (dots) and drawn again with errors of the "
         "size of their wobble from layer to layer (bars, 95 % of the draws). The share of the variance of "
         f"the exponent that is not error, which no law can beat: {ceilings}. Below zero, errors as stated "

@@ -321,12 +321,12 @@ LAWS = [
     ),
     Claim(
         PAPER, "Chord and surface agree, largest gap", "published", 0.01,
-        made(secant_gap, "07/layer_laws"), below(0.01), "07", "profiles",
+        made(secant_gap, "07/layer_laws"), below(0.01), "07", "exponent-profiles",
     ),
     Claim(
         PAPER, "Layer 0 has the largest exponent, by", "lab",
         made(partial(first_less_others, source="published"), "07/layer_laws"),
-        made(partial(first_less_others, source="lab"), "07/layer_laws"), above(0), "07", "profiles",
+        made(partial(first_less_others, source="lab"), "07/layer_laws"), above(0), "07", "exponent-profiles",
     ),
     Claim(
         PAPER, "Floor at 2B layer 12, seven widths", "published", 0.106,
@@ -358,7 +358,7 @@ LAWS = [
     ),
     Claim(
         PAPER, "A floor fits best, share of layers", "lab", 5 / 6,
-        made(best_form, "07/rivals"), above(0.5), "07", "rivals",
+        made(best_form, "07/rivals"), above(0.5), "07", "law-forms",
     ),
     *(
         Claim(
