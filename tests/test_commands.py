@@ -98,7 +98,7 @@ def test_the_readme_shows_what_the_book_holds():
     text = readme.README.read_text()
     assert text == readme.refreshed(text), "the figure map is out of date: make publish"
     assert text.count("/tables/") >= 6
-    assert readme.PICTURE.exists() and readme.PICTURE.stat().st_size < 300_000
+    assert readme.PICTURE.read_bytes() == readme.picture() and readme.PICTURE.stat().st_size < 300_000
     for link in re.findall(r"\]\(((?!http)[^)#]+)\)", text):
         assert (ROOT / link).exists(), f"README links to {link}"
 

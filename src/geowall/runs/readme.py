@@ -12,24 +12,28 @@ from typing import Any
 
 import nbformat
 
-from geowall.figures import claim, renderer
-from geowall.laws import published
-from geowall.paths import ROOT
+from geowall.paths import ROOT, GeowallError
 from geowall.runs import chapters, store
 from geowall.runs.chapters import Chapter
 
 README, PICTURE = ROOT / "README.md", ROOT / "book" / "picture.png"
+SUMMARY = "fig-wall-verdicts"  # the figure of the last chapter that becomes the picture
 _BEGIN, _END = "<!-- map: written by `make publish` -->", "<!-- /map -->"
 
 
 def figures(chapter: Chapter) -> Iterator[dict[str, Any]]:
     """Yield the name, caption, description and tables of every figure on a chapter's published page."""
+    return (chart["usermeta"] for chart, _ in _drawn(chapter))
+
+
+def _drawn(chapter: Chapter) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield every chart on a chapter's published page with its PNG in base 64."""
     page = chapter.published / f"{chapter.name}.ipynb"
     for cell in nbformat.read(page, as_version=4).cells if page.exists() else []:
         for output in cell.get("outputs", []):
             for mime, content in output.get("data", {}).items():
                 if mime.startswith("application/vnd.vegalite") and "usermeta" in content:
-                    yield content["usermeta"]
+                    yield content, output["data"]["image/png"]
 
 
 def figure_map() -> str:
@@ -64,6 +68,9 @@ def refresh() -> None:
 
 
 def picture() -> bytes:
-    """Return the book's claim, drawn from the published numbers, as PNG."""
-    chart = claim.fig_claim(published.read(published.LAYERS), published.read(published.SHOWCASE))
-    return base64.b64decode(renderer.bundle(chart, [])[0]["image/png"])
+    """Return the verdict on every claim as PNG, as the last chapter's published page shows it."""
+    for chart, png in _drawn(chapters.every()[-1]):
+        if chart["usermeta"]["name"] == SUMMARY:
+            return base64.b64decode(png)
+    why = f"no published page draws {SUMMARY}"
+    raise GeowallError("the README has no picture", why, "make publish CH=09")
