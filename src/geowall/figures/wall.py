@@ -24,7 +24,7 @@ PAPERS = {
 COLOURS = {REPRODUCED: theme.GREEN, CAVEAT: theme.BLUE, FAILED: theme.RED, UNTESTED: theme.GREY}
 GLYPHS = {REPRODUCED: "✓", CAVEAT: "(✓)", FAILED: "✗", UNTESTED: "?"}
 HEADS = {REPRODUCED: "reproduced", CAVEAT: "caveat", FAILED: "not reprod.", UNTESTED: "not testable"}
-PLACES = dict(zip(VERDICTS, (459, 497, 535, 571), strict=True))  # pixels
+PLACES = dict(zip(VERDICTS, (468, 503, 538, 573), strict=True))  # pixels
 ON, THERE, HERE, WIDTH = 239, 307, 436, 600
 STEP, HEAD, TOP = 14.5, 25, 30
 
