@@ -24,8 +24,8 @@ PAPERS = {
 COLOURS = {REPRODUCED: theme.GREEN, CAVEAT: theme.BLUE, FAILED: theme.RED, UNTESTED: theme.GREY}
 GLYPHS = {REPRODUCED: "✓", CAVEAT: "(✓)", FAILED: "✗", UNTESTED: "?"}
 HEADS = {REPRODUCED: "reproduced", CAVEAT: "caveat", FAILED: "not reprod.", UNTESTED: "not testable"}
-PLACES = dict(zip(VERDICTS, (468, 503, 538, 573), strict=True))  # pixels
-ON, THERE, HERE, WIDTH = 239, 307, 436, 600
+PLACES = dict(zip(VERDICTS, (462, 498, 535, 571), strict=True))  # pixels
+ON, THERE, HERE, WIDTH = 239, 309, 441, 600
 STEP, HEAD, TOP = 14.5, 25, 30
 
 
