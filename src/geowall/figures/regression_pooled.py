@@ -195,6 +195,7 @@ def _directions_panel(table: pd.DataFrame, names: list[str]) -> alt.LayerChart:
     base = alt.Chart(table).encode(x=x, y=y)
     cells = base.mark_rect(cornerRadius=3, opacity=0.55, stroke=None)
     cells = cells.encode(color=alt.Color("shade:Q", scale=scale, legend=None), tooltip=tooltip)
-    large = base.mark_text(fontSize=13, fontWeight=600, dy=-6).encode(text="text:N")
-    small = base.mark_text(fontSize=10, dy=9).encode(text="ends:N")
+    # The words lie over the cells and would swallow the pointer.
+    large = base.mark_text(fontSize=13, fontWeight=600, dy=-6).encode(text="text:N", tooltip=tooltip)
+    small = base.mark_text(fontSize=10, dy=9).encode(text="ends:N", tooltip=tooltip)
     return (cells + large + small).properties(width=112 * len(names), height=40 * len(names))
