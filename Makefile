@@ -17,8 +17,6 @@ GEOWALL := $(BIN)/python -m geowall
 
 export PYTHONDONTWRITEBYTECODE ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# One worker more than cores: some tests wait for a browser, a kill or a lock.
-export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 
 .DEFAULT_GOAL := help
 .PHONY: help env book test run estimate publish site serve status bench lint format clean
