@@ -58,6 +58,20 @@ def _at(matched: pd.DataFrame, l0: float) -> str:
     return "; ".join(parts)
 
 
+def errors_at(matched: pd.DataFrame, autoencoder: str, l0: float) -> str:
+    """What an autoencoder leaves of each manifold at ``l0`` active latents, in words that admit a gap.
+
+    >>> rows = {"architecture": "relu", "kind": "l1", "manifold": "sphere", "thickness": 0.0, "l0": 6.0, "mse": 0.07}
+    >>> errors_at(pd.DataFrame([rows]), "ReLU", 6), errors_at(pd.DataFrame([rows]), "ReLU", 2)
+    ('leaves 0.070 of the sphere', 'is not brought there by any of these penalties')
+    """
+    rows = labelled(matched[matched["l0"] == l0].assign(penalty=matched["kind"] + "="))
+    rows = rows[rows["autoencoder"] == autoencoder]
+    if rows.empty:
+        return "is not brought there by any of these penalties"
+    return "leaves " + " and ".join(f"{r.mse:.3f} of the {r.manifold}" for r in rows.itertuples())
+
+
 def _frontier(points: pd.DataFrame, l0: float, first: bool) -> alt.LayerChart:
     colour = alt.Color("autoencoder:N", legend=None)
     colour = colour.scale(domain=list(COLOURS), range=list(COLOURS.values()))
