@@ -25,16 +25,26 @@ if command -v flock >/dev/null; then flock 9; fi  # two makes at once install on
 
 log "making .venv with $("$python" --version); the first time this downloads about 700 MB"
 [ -x .venv/bin/python ] || "$python" -m venv .venv
+install() { .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile "$@"; }
+# Tests, and what is read file by file when somebody asks for it, are left for Python to compile.
+compile() { .venv/bin/python -m compileall -qq -x '[/\\](tests?|sympy|models)[/\\]' "$@" .venv/lib || true; }
+
 # torch first, by itself and exact: otherwise pip may pick another build of it for one of its dependants.
 torch=$(grep '^torch==' requirements.lock)
-install=(.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile)
-"${install[@]}" "$torch" || refuse "the environment was not made" "$torch could not be installed (above)" \
+install "$torch" || refuse "the environment was not made" "$torch could not be installed (above)" \
   "check the network and the disk (df -h .), then make env"
 log "torch is in; installing the rest"
-"${install[@]}" -r requirements.lock || refuse "the environment was not made" \
+# Unpacking keeps one core busy and exact pins need no resolver, so each core unpacks half of them. What a half
+# could not do, and what this platform needs beyond the pins, is left to the pass after it, which says why.
+compile -j 1 &
+for half in 0 1; do
+  install --no-deps -r <(grep -v '^#' requirements.lock | awk "NR % 2 == $half") 2>/dev/null &
+done
+wait
+install -r requirements.lock || refuse "the environment was not made" \
   "a pinned package could not be installed (above)" "check the network and the disk (df -h .), then make env"
-"${install[@]}" --no-deps --no-build-isolation -e . || refuse "the environment was not made" \
+install --no-deps --no-build-isolation -e . || refuse "the environment was not made" \
   "the package itself could not be installed (above)" "rm -rf .venv && make env"
-.venv/bin/python -m compileall -qq -j 0 -x '[/\\]tests?[/\\]' .venv/lib || true  # pip would use one core for it
+compile -j 0  # pip would use one core for it
 touch .venv/.installed
 log "ready"
