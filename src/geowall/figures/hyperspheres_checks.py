@@ -61,8 +61,8 @@ def _at(matched: pd.DataFrame, l0: float) -> str:
 def errors_at(matched: pd.DataFrame, autoencoder: str, l0: float) -> str:
     """What an autoencoder leaves of each manifold at ``l0`` active latents, in words that admit a gap.
 
-    >>> rows = {"architecture": "relu", "kind": "l1", "manifold": "sphere", "thickness": 0.0, "l0": 6.0, "mse": 0.07}
-    >>> errors_at(pd.DataFrame([rows]), "ReLU", 6), errors_at(pd.DataFrame([rows]), "ReLU", 2)
+    >>> row = {"architecture": "relu", "kind": "l1", "manifold": "sphere", "l0": 6.0, "mse": 0.07}
+    >>> errors_at(pd.DataFrame([row]), "ReLU", 6), errors_at(pd.DataFrame([row]), "ReLU", 2)
     ('leaves 0.070 of the sphere', 'is not brought there by any of these penalties')
     """
     rows = labelled(matched[matched["l0"] == l0].assign(penalty=matched["kind"] + "="))
