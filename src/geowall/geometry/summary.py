@@ -127,7 +127,7 @@ def pointwise(
         "mle_20": (ones, inverse, every, 20),
     }
     dim = tangent_dimension(local, log_ratio, x.shape[1], recipe)
-    pairs |= _curvatures(x, graph, dim, recipe, seed)
+    pairs |= curvatures(x, graph, dim, recipe, seed)
     values = spectrum.eigenvalues(x)
     scales = [k for k in (1, 2, 4, 8, 16, 32, 64) if 2 * k <= graph.index.shape[1]]
     scalars = {f"gride_{k}": (dimension.gride(graph.distance, k), 2 * k) for k in scales}
@@ -148,7 +148,8 @@ def tangent_dimension(local: Tensor, log_ratio: Tensor, d: int, recipe: Recipe) 
     return int(np.clip(round(median), 1, min(recipe.small - 1, recipe.tangent_k - 1, d - 1)))
 
 
-def _curvatures(x: Tensor, graph: Graph, dim: int, recipe: Recipe, seed: int) -> dict[str, Pair]:
+def curvatures(x: Tensor, graph: Graph, dim: int, recipe: Recipe, seed: int = 0) -> dict[str, Pair]:
+    """What :func:`pointwise` says of curvature, for a graph and a tangent dimension that are known."""
     own = torch.arange(len(x))
     if 0 < recipe.n_local < len(x):
         own = torch.randperm(len(x), generator=generator(seed))[: recipe.n_local].sort().values

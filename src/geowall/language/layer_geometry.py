@@ -24,6 +24,7 @@ COLUMNS = [
     *("source", "model", "layer", "site", "estimator", "value", "low", "high"),
     *("surrogate", "surrogate_value", "surrogate_low", "surrogate_high", "n_points", "k"),
 ]
+BESIDE = "gaussian_same_dim"  # the surrogate of other sites than the residual stream
 VARIANTS = (
     "as the paper", "BOS kept", "norms not trimmed", "duplicates kept", "half the points", "twice the points",
     "scales 20 and 100", "scales 30 and 400", "tangents about the mean", "tangent dimension 10",
@@ -38,10 +39,12 @@ def n_layers(model: str) -> int:
 
 def layer_geometry(
     models: Sequence[str], n_points: int, recipe: Mapping[str, Any], surrogates: Sequence[str],
-    *, sequences: int = 48, n_clusters: int = 32, layers: Sequence[int] = (), site: str = "res",
-    n_bootstrap: int = 200, source: str = "lab", seed: int = 0,
+    *, other_sites: Sequence[str] = (), sequences: int = 48, n_clusters: int = 32,
+    layers: Sequence[int] = (), n_bootstrap: int = 200, source: str = "lab", seed: int = 0,
 ) -> pd.DataFrame:  # fmt: skip
     """Every estimator at every layer, beside the same estimator of each surrogate of the layer's cloud.
+
+    The residual stream of each model, and other sites of the first beside one surrogate, :data:`BESIDE`.
 
     Args:
         models: names that :func:`geowall.language.hub.load` knows.
@@ -49,33 +52,41 @@ def layer_geometry(
         recipe: arguments of :class:`Recipe`.
         surrogates: kinds of :func:`surrogate`; ending in ``_same_dim``, with the layer's own tangent
             dimension in the place of one estimated on the surrogate.
+        other_sites: ``att`` or ``mlp``, of the first model.
         sequences: of 256 tokens, from which they are drawn.
         n_clusters: of the cluster-preserving surrogate.
         layers: which; empty means all.
-        site: ``res``, ``att`` or ``mlp``.
         n_bootstrap: draws of documents behind each interval.
         source: what the table says of where it comes from.
         seed: of every draw.
     """
+    places = [(model, "res", surrogates) for model in models]
+    places += [(models[0], site, [BESIDE]) for site in dict.fromkeys(other_sites) if site != "res"]
     rows, settings = [], Recipe(**recipe)
-    for model in models:
+    for model, site, kinds in places:
         chosen = tuple(layers) or tuple(range(n_layers(model)))
         for layer in chosen:
             cloud = cloud_of(model, layer, n_points, settings, sequences, seed, site, chosen)
-            own = measure(cloud, settings, n_bootstrap, seed)
-            dim = int(own.set_index("estimator").loc["tangent_dim", "value"])
-            for kind in surrogates:
-                twin = surrogate(kind.removesuffix("_same_dim"), cloud.points, seed + 1, n_clusters)
-                asked = replace(settings, dim=dim) if kind.endswith("_same_dim") else settings
-                theirs = measure(prepare(twin, trim=0.0), asked, n_bootstrap, seed)
-                both = own.merge(
-                    theirs[["estimator", "value", "low", "high"]], on="estimator", suffixes=("", "_t")
-                )
-                renamed = both.rename(columns={f"{c}_t": f"surrogate_{c}" for c in ("value", "low", "high")})
-                rows.append(
-                    renamed.assign(source=source, model=model, layer=layer, site=site, surrogate=kind)
-                )
+            found = beside_surrogates(cloud, settings, kinds, n_clusters, n_bootstrap, seed)
+            rows.append(found.assign(source=source, model=model, layer=layer, site=site))
     return pd.concat(rows, ignore_index=True)[COLUMNS]
+
+
+def beside_surrogates(
+    cloud: Cloud, recipe: Recipe, kinds: Sequence[str], n_clusters: int, n_bootstrap: int, seed: int
+) -> pd.DataFrame:
+    """Every estimator of one cloud and of each of its surrogates: a row an estimator and ``surrogate``."""
+    own = measure(cloud, recipe, n_bootstrap, seed)
+    dim = int(own.set_index("estimator").loc["tangent_dim", "value"])
+    plain, rows = {kind: kind.removesuffix("_same_dim") for kind in kinds}, []
+    twins = {name: surrogate(name, cloud.points, seed + 1, n_clusters) for name in set(plain.values())}
+    for kind, name in plain.items():
+        asked = replace(recipe, dim=dim) if kind != name else recipe
+        theirs = measure(prepare(twins[name], trim=0.0), asked, n_bootstrap, seed)
+        named = {column: f"surrogate_{column}" for column in ("value", "low", "high")}
+        both = own.merge(theirs[["estimator", *named]].rename(columns=named), on="estimator")
+        rows.append(both.assign(surrogate=kind))
+    return pd.concat(rows, ignore_index=True)
 
 
 def cloud_of(
@@ -102,6 +113,25 @@ def excess(table: pd.DataFrame, estimators: Sequence[str] = FOUR) -> pd.DataFram
     return kept[
         ["model", "layer", "site", "estimator", "surrogate", "value", "excess", "low", "high", "share"]
     ]
+
+
+def by_site(table: pd.DataFrame) -> pd.DataFrame:
+    """The four summaries of each site: ``model, site, estimator, value, share, clear, correlation``.
+
+    Medians over layers of the value and of its surrogate's share of it, the share of layers clearly above the
+    surrogate :data:`BESIDE`, and the correlation over layers with the same summary of the residual stream.
+    """
+    left = excess(table[table["surrogate"] == BESIDE]).assign(clear=lambda t: t["low"] > 0)
+    key = ["model", "layer", "estimator"]
+    stream = left[left["site"] == "res"].set_index(key)["value"].rename("stream")
+    left, by = left.join(stream, on=key), ["model", "site", "estimator"]
+    found = left.groupby(by, sort=False).agg(
+        value=("value", "median"), share=("share", "median"), clear=("clear", "mean")
+    )
+    found["correlation"] = left.groupby(by, sort=False)[["value", "stream"]].apply(
+        lambda own: own["value"].corr(own["stream"])
+    )
+    return found.reset_index()
 
 
 def sensitivity(
