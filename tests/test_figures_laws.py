@@ -24,31 +24,42 @@ from geowall.laws.scaling import (
     surfaces,
     tables,
 )
+from geowall.laws.tables import where
 
 K = 20.0
+
+
+def elsewhere(stream):
+    """Layer 3 of one grid as if it had been trained at another site, to widths of 512, at half the error."""
+    usual = {"model": "lab-small", "architecture": "jumprelu", "schedule": "matched", "layer": 3}
+    own = where(stream[stream["d_sae"] <= 512], **usual)
+    halved = {name: own[name] / 2 for name in ("nmse", "nmse_low", "nmse_high")}
+    return own.assign(site="mlp", weights="mlp" + own["weights"], **halved)
 
 
 @pytest.fixture(scope="module")
 def data():
     raw = pd.read_parquet(published.ROOT / "data/lab/checkpoints.parquet")
-    grid = sparsity.usable(raw[raw["layer"].isin([3, 9])])
+    stream = raw[raw["layer"].isin([3, 9]) & (raw["site"] == "res")]
+    grid = sparsity.usable(pd.concat([stream, elsewhere(stream)]))
     files = (published.LAYERS, published.CHECKPOINTS, printed.FLOORS, published.SHOWCASE)
     layers, inventory, floors_printed, showcase = map(published.read, files)
     paper = printed.laws(layers, inventory, floors_printed, [25, 50])
     chords = exponents.exponents(grid, [12, K], [128, 512], n_bootstrap=20)
     points, cells = lab.showcase_cells(showcase, inventory), sparsity.cells(grid, [12, K])
     floors = intervals.floors(lab.measured(points, cells))
+    only = where(grid, site="res")
     return {
-        "grid": grid, "points": points, "cells": cells, "floors": floors, "printed": floors_printed,
+        "points": points, "cells": cells, "floors": floors, "printed": floors_printed,
         "laws": tables.layer_laws(paper, chords, floors.assign(form="with_floor")),
         "budgets": lab.budgets(cells, chords, K), "split": attenuation.table(floors, [128, 512]),
         "subsets": intervals.floors(cells[cells["k"] == K], ("kept", "without_widest", "without_narrowest")),
-        "redrawn": redrawn.floors(grid, K, 20),
-        "forms": rivals.rivals(lab.for_rivals(points, grid[grid["l0"] < 40])),
+        "redrawn": redrawn.floors(only, K, 20), "sites": lab.sites(cells, chords, K),
+        "forms": rivals.rivals(lab.for_rivals(points, only[only["l0"] < 40])),
         "planted": planted.planted([3, 5], [0.0, 0.6], [0.01], n_curves=40),
-        "covered": sparsity.coverage(grid, [12, K]), "loo": sparsity.leave_one_out(grid),
-        "whole": surfaces.surfaces(grid[grid["l0"] < 40], [K], 20),
-        "training": lab.training(grid), "dropped": filters.tally(filters.marked(cells)),
+        "covered": sparsity.coverage(grid, [12, K]), "loo": sparsity.leave_one_out(only),
+        "whole": surfaces.surfaces(only[only["l0"] < 40], [K], 20),
+        "training": lab.training(only), "dropped": filters.tally(filters.marked(cells)),
     }  # fmt: skip
 
 
@@ -111,3 +122,23 @@ def test_the_sentences_carry_the_tables_numbers(data):
         laws_words.learned_lab(data["floors"], data["subsets"], data["budgets"], data["forms"], K),
     ]  # fmt: skip
     assert all("nan" not in text and len(text) > 80 for text in texts)
+
+
+def test_sites_are_compared_on_equal_widths_and_never_mixed(data, charts):
+    """Half the error at every width: the same exponent, the same share of a floor, at one layer of two."""
+    table = data["sites"].set_index("site")
+    assert table.index.tolist() == ["res", "mlp"] and set(table["n_layers"]) == {1}
+    assert table["wide"].tolist() == [512, 512]
+    for column in ("alpha_width", "floor_share"):
+        assert table.loc["mlp", column] == pytest.approx(table.loc["res", column], rel=1e-3)
+    said = laws_words.sites(data["sites"], K)
+    assert "(residual stream)" in said and "(MLP output)" in said and "nan" not in said
+    assert laws_words.sites(data["sites"].iloc[:0], K).startswith("All of the lab's")
+    explorer = charts[5].to_dict()["params"][0]["bind"]["options"]
+    assert "lab-small, MLP output" in explorer
+    for chart in (charts[0], charts[1], *charts[3:5], *charts[6:]):
+        assert "MLP" not in json.dumps(chart.to_dict())
+    everywhere, stream = (
+        laws_words.profiles(own, K) for own in (data["laws"], where(data["laws"], site="res"))
+    )
+    assert everywhere == stream

@@ -2,6 +2,8 @@
 
 >>> series_name("lab-small", "jumprelu", "scaled"), series_name("gemma-2-2b", "jumprelu", "")
 ('lab-small, scaled budget', 'Gemma 2 2B')
+>>> series_name("lab-small", "jumprelu", "matched", "mlp")
+'lab-small, MLP output'
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from geowall.figures import theme
+from geowall.figures.marks import SITES
+from geowall.laws.scaling.sparsity import STREAM
 
 MODELS = {"gemma-2-2b": "Gemma 2 2B", "gemma-2-9b": "Gemma 2 9B"}
 COLOURS = {
@@ -22,19 +26,26 @@ COLOURS = {
 SCALED = theme.PURPLE
 
 
-def series_name(model: str, architecture: str, schedule: str) -> str:
-    """Name a grid as a reader would: the model, and what is not JumpReLU at a matched budget."""
+def on_stream(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the residual stream, the one site that every source has."""
+    return table[table["site"] == STREAM]
+
+
+def series_name(model: str, architecture: str, schedule: str, site: str = STREAM) -> str:
+    """Name a grid as a reader would: the model, and what is not JumpReLU on the stream at one budget."""
     name = MODELS.get(model, model)
+    name += "" if site == STREAM else f", {SITES.get(site, site)}"
     name += ", TopK" if architecture == "topk" else "" if architecture == "jumprelu" else f", {architecture}"
     return name + (", scaled budget" if schedule == "scaled" else "")
 
 
 def with_series(table: pd.DataFrame) -> pd.DataFrame:
     """Add ``series``, the name of the row's grid, and ``colour``."""
-    keys = list(zip(table["model"], table["architecture"], table["schedule"], strict=True))
+    sites = table["site"] if "site" in table else [STREAM] * len(table)
+    keys = list(zip(table["model"], table["architecture"], table["schedule"], sites, strict=True))
     colours = [
         SCALED if s == "scaled" else theme.GREY if a == "topk" else COLOURS.get(m, theme.GREY)
-        for m, a, s in keys
+        for m, a, s, _ in keys
     ]
     return table.assign(series=[series_name(*key) for key in keys], colour=colours)
 
@@ -65,6 +76,7 @@ def log_widths(widths: pd.Series) -> alt.Axis:
 
 def fig_profiles(laws: pd.DataFrame, k: float, k_published: float = 50.0) -> alt.TopLevelMixin:
     """Width exponent by depth: the published one beside the lab's chords with their intervals."""
+    laws = on_stream(laws)
     paper = laws[(laws["source"] == "published") & (laws["form"] == "no_floor") & (laws["k"] == k_published)]
     own = laws[(laws["source"] == "lab") & (laws["form"] == "secant") & (laws["k"] == k)]
     own = own[own["architecture"] == "jumprelu"]
@@ -120,6 +132,7 @@ def _profile(table: pd.DataFrame, title: str, width: int) -> alt.LayerChart:
 
 def fig_sparsities(laws: pd.DataFrame) -> alt.TopLevelMixin:
     """Median exponent over layers against the sparsity at which it is read, lab and published."""
+    laws = on_stream(laws)
     paper = laws[(laws["source"] == "published") & (laws["form"] == "no_floor")]
     own = laws[(laws["source"] == "lab") & (laws["form"] == "secant") & (laws["architecture"] == "jumprelu")]
     table = with_series(pd.concat([paper, own]))

@@ -10,7 +10,7 @@ import altair as alt
 import pandas as pd
 
 from geowall.figures import theme
-from geowall.figures.laws import filled_or_open, shades, with_series
+from geowall.figures.laws import filled_or_open, on_stream, shades, with_series
 
 NAMES = {
     "every": "every width",
@@ -32,8 +32,8 @@ FORMS = {
 
 def fig_floors(floors: pd.DataFrame, redrawn: pd.DataFrame, k: float) -> alt.TopLevelMixin:
     """Floor of every lab layer as a share of its smallest error, by depth, with both kinds of interval."""
-    own = floors[(floors["source"] == "lab") & (floors["k"] == k)]
-    key = ["model", "layer", "architecture", "schedule"]
+    own = on_stream(floors[(floors["source"] == "lab") & (floors["k"] == k)])
+    key = ["model", "layer", "site", "architecture", "schedule"]
     both = own.merge(redrawn[[*key, "low", "high"]], on=key, how="left", suffixes=("", "_documents"))
     for end in ("low", "high", "low_documents", "high_documents"):
         both[end] = both[end] / both["least"]
@@ -70,7 +70,7 @@ def _depth(rows: pd.DataFrame, name: str, table: pd.DataFrame) -> alt.LayerChart
         .scale(domain=[0, 1.2])
         .axis(tickCount=4, format=".1f")
     )
-    base = alt.Chart(rows.drop(columns=["model", "architecture", "schedule"])).encode(
+    base = alt.Chart(rows.drop(columns=["model", "site", "architecture", "schedule"])).encode(
         x=x, color=shades(table, legend=None)
     )
     tooltip = [
@@ -88,7 +88,7 @@ def _depth(rows: pd.DataFrame, name: str, table: pd.DataFrame) -> alt.LayerChart
 
 def fig_subsets(subsets: pd.DataFrame) -> alt.TopLevelMixin:
     """What the choice of widths does to the floors: a dot a layer, open where zero is in the interval."""
-    table = with_series(subsets[subsets["source"] == "lab"])
+    table = with_series(on_stream(subsets[subsets["source"] == "lab"]))
     table = table[(table["architecture"] == "jumprelu") & (table["schedule"] == "matched")].assign(
         chosen=lambda t: t["subset"].map(NAMES), decided=lambda t: t["low"] > 0
     )
@@ -163,7 +163,7 @@ def _budget(rows: pd.DataFrame, title: str, table: pd.DataFrame) -> alt.LayerCha
 
 def fig_attenuation(split: pd.DataFrame, k: float) -> alt.TopLevelMixin:
     """The exponent with a floor, split into what a law without one finds and what the floor hides."""
-    own = split[(split["source"] == "published") | (split["k"] == k)]
+    own = on_stream(split[(split["source"] == "published") | (split["k"] == k)])
     own = own[own["architecture"] == "jumprelu"]
     table = with_series(own)
     table["where"] = [
@@ -209,7 +209,7 @@ def _wide(rows: pd.DataFrame) -> int:
 
 def fig_rivals(forms: pd.DataFrame) -> alt.TopLevelMixin:
     """How far each form's AICc lies above the best one, a mark a layer."""
-    table = with_series(forms)
+    table = with_series(on_stream(forms))
     table = table.assign(form=table["form"].map(FORMS), gap=table["aicc_gap"].clip(upper=40))
     order = table.groupby("form")["gap"].median().sort_values().index.tolist()
     best = table[table["aicc_gap"] == 0].groupby("form").size().reindex(order, fill_value=0)

@@ -10,8 +10,9 @@ import math
 
 import pandas as pd
 
-from geowall.figures.laws import with_series
+from geowall.figures.laws import on_stream, with_series
 from geowall.figures.laws_floors import FORMS
+from geowall.figures.marks import SITES, spoken
 from geowall.laws.scaling.floors import GAO
 
 
@@ -69,6 +70,7 @@ def training(table: pd.DataFrame) -> str:
 
 def profiles(laws: pd.DataFrame, k: float) -> str:
     """Compare the first layer's exponent with the middle one, published and measured."""
+    laws = on_stream(laws)
     paper = laws[(laws["source"] == "published") & (laws["form"] == "no_floor") & (laws["k"] == 50)]
     own = laws[(laws["source"] == "lab") & (laws["form"] == "secant") & (laws["k"] == k)]
     own = own[own["architecture"] == "jumprelu"]
@@ -139,7 +141,7 @@ def floors(table: pd.DataFrame, surfaces: pd.DataFrame, k: float) -> str:
     """Say how many floors are clear of zero, by what, and how near the widest dictionary is to them."""
     whole = surfaces[surfaces["k"] == k]
     drawn = counted(_by_series(whole, whole["low"] > 1e-3 * whole["floor"]))
-    own = table[(table["source"] == "lab") & (table["k"] == k)]
+    own = on_stream(table[(table["source"] == "lab") & (table["k"] == k)])
     share = with_series(own).groupby("series")["floor_share"].median()
     near = ", ".join(f"{value:.0%} ({name})" for name, value in share.items())
     three = int((own["dof"] == 0).sum())
@@ -157,7 +159,7 @@ def floors(table: pd.DataFrame, surfaces: pd.DataFrame, k: float) -> str:
 
 def subsets(table: pd.DataFrame) -> str:
     """Say how far the floors move when the widest or the narrowest dictionary is left out."""
-    own = table[(table["source"] == "lab") & (table["schedule"] == "matched")]
+    own = on_stream(table[(table["source"] == "lab") & (table["schedule"] == "matched")])
     wide = own.pivot_table(["floor", "low"], ["model", "architecture", "layer"], "subset")
     said = []
     for subset in ("without_widest", "without_narrowest"):
@@ -170,6 +172,26 @@ def subsets(table: pd.DataFrame) -> str:
         )
     words = "; ".join(said).replace("-", "−")
     return f"{words[0].upper()}{words[1:]}. So what flattens these curves does so from the middle widths on."
+
+
+def sites(table: pd.DataFrame, k: float) -> str:
+    """Compare the exponents and floors of the sites of a model."""
+    if table.empty:
+        return "All of the lab's dictionaries sit on the residual stream: no other site has laws here."
+    names = table["site"].map(SITES).fillna(table["site"])
+    alpha, share = (
+        spoken([f"{value:{form}} ({name})" for value, name in zip(table[column], names, strict=True)])
+        for column, form in (("alpha_width", ".2f"), ("floor_share", ".0%"))
+    )
+    clear = counted(
+        {name: pair for name, *pair in zip(names, table["n_clear"], table["n_floors"], strict=True)}
+    )
+    return (
+        f"The same grid was trained at other sites of {spoken(list(dict.fromkeys(table['model'])))}, which "
+        f"*grid* offers above. On equal layers and widths (up to {table['wide'].max()} latents, k = {k:g}) "
+        f"the median exponent is {alpha}, the median floor {share} of the smallest error, and "
+        f"clear of zero at {clear} layers."
+    )
 
 
 def budgets(table: pd.DataFrame) -> str:
@@ -214,7 +236,7 @@ def _published(forms: pd.DataFrame) -> str:
 def rivals(forms: pd.DataFrame) -> str:
     """Say which forms win and whether a floor beats none."""
     key = ["model", "layer", "architecture", "schedule"]
-    own = forms[forms["source"] == "lab"]
+    own = on_stream(forms[forms["source"] == "lab"])
     gaps = own.pivot_table("aicc_gap", key, "form")
     best = gaps.idxmin(axis=1).value_counts()
     said = ", ".join(f"{_form(name)} {n}" for name, n in best.items())
@@ -253,12 +275,13 @@ def learned_lab(
     floors: pd.DataFrame, subsets: pd.DataFrame, budgets: pd.DataFrame, forms: pd.DataFrame, k: float
 ) -> str:
     """Sum up the lab: do floors exist here, or can it not be decided?"""
-    own = floors[(floors["source"] == "lab") & (floors["k"] == k) & (floors["schedule"] == "matched")]
-    lean = subsets[(subsets["source"] == "lab") & (subsets["schedule"] == "matched")]
+    own = on_stream(floors[floors["source"] == "lab"])
+    own = own[(own["k"] == k) & (own["schedule"] == "matched")]
+    lean = on_stream(subsets[(subsets["source"] == "lab") & (subsets["schedule"] == "matched")])
     lean = lean[lean["subset"] == "without_widest"]
     levels = budgets[budgets["quantity"] == "floor"]
     medians, n = levels.groupby("schedule")["value"].median(), levels["layer"].nunique()
-    gaps = forms[(forms["source"] == "lab") & (forms["form"] == "with_floor")]["aicc_gap"]
+    gaps = on_stream(forms[(forms["source"] == "lab") & (forms["form"] == "with_floor")])["aicc_gap"]
     return (
         f"* **At matched budgets the lab levels off** at {counted(_by_series(own, own['low'] > 0))} "
         f"layers, and without the widest dictionary at {counted(_by_series(lean, lean['low'] > 0))}.\n"

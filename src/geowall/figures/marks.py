@@ -31,6 +31,7 @@ SYMBOLS = {
     "excess_kappa_ms": "excess of κ_ms",
     "token_share": "token identity",
 }
+SITES = {"res": "residual stream", "att": "attention heads", "mlp": "MLP output"}
 WORDS = {
     "d_int": "intrinsic dimension d_int",
     "kappa_ms": "curvature κ_ms",

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from geowall.laws.scaling.sparsity import GROUP
 
@@ -70,27 +70,30 @@ def marked(cells: pd.DataFrame) -> pd.DataFrame:
     Adds ``falls`` (filter i), ``flattens`` (ii, among those that fall) and ``orderly`` (iii: the exponent
     between the narrowest and widest kept width, across the sparsities of a layer).
     """
-    made = []
-    for _, group in cells.sort_values("d_sae").groupby(GROUP, sort=True):
-        group, ends = group.assign(falls=False, flattens=False, orderly=True), {}
-        for k, curve in group.groupby("k"):
-            falls = curve.index[falling(curve["nmse"])]
-            group.loc[falls, "falls"] = True
-            own = curve.loc[falls]
-            flat = falls[flattening(own["d_sae"], own["nmse"])]
-            group.loc[flat, "flattens"] = True
-            ends[k] = _alpha(own.loc[flat])
-        alphas = pd.Series(ends).dropna()
-        bad = alphas.index[~orderly(alphas)] if len(alphas) else []
-        made.append(group.assign(orderly=~group["k"].isin(bad)))
-    return pd.concat(made, ignore_index=True)
+    table = cells.sort_values([*GROUP, "k", "d_sae"], ignore_index=True)
+    layer = table.groupby(GROUP, sort=False).ngroup().to_numpy()
+    k, n, error = (table[name].to_numpy(float) for name in ("k", "d_sae", "nmse"))
+    # the table is sorted, so a curve is a run of rows: arrays, since pandas takes longer than the filters
+    starts = np.flatnonzero(np.diff(layer, prepend=-1) | (np.diff(k, prepend=np.nan) != 0))
+    falls, flattens, disorderly = (np.zeros(len(table), bool) for _ in range(3))
+    ends = {}
+    for run in np.split(np.arange(len(table)), starts[1:]):
+        falls[run] = falling(error[run])
+        own = run[falls[run]]
+        flattens[own] = flattening(n[own], error[own])
+        own = own[flattens[own]]
+        if len(own) > 1:
+            ends.setdefault(layer[run[0]], []).append((run, _alpha(n[own], error[own])))
+    for curves in ends.values():
+        bad = ~orderly([alpha for _, alpha in curves])
+        for out, (run, _) in zip(bad, curves, strict=True):
+            disorderly[run] = out
+    return table.assign(falls=falls, flattens=flattens, orderly=~disorderly)
 
 
-def _alpha(curve: pd.DataFrame) -> float:
-    if len(curve) < 2:
-        return float("nan")
-    first, last = curve.iloc[0], curve.iloc[-1]
-    return float(np.log(first["nmse"] / last["nmse"]) / np.log(last["d_sae"] / first["d_sae"]))
+def _alpha(widths: Float[np.ndarray, " width"], errors: Float[np.ndarray, " width"]) -> float:
+    """Return the exponent between the ends of a curve."""
+    return float(np.log(errors[0] / errors[-1]) / np.log(widths[-1] / widths[0]))
 
 
 def tally(table: pd.DataFrame) -> pd.DataFrame:

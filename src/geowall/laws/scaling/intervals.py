@@ -30,7 +30,7 @@ from geowall.laws.scaling.sparsity import GROUP
 SUBSETS = ("kept", "every", "without_widest", "without_narrowest", "filtered")
 PROFILE = np.concatenate([[0.0], np.linspace(0.01, 1.2, 120)])  # floors over the smallest error
 PARAMETERS = 3
-LEAST_DOF = 4  # of a pool of curves; with fewer the noise is that of all curves of the source
+LEAST_DOF = 4  # of a pool of curves; with fewer the noise is that of all curves of the source and site
 
 
 def floors(cells: pd.DataFrame, subsets: Sequence[str] = ("kept",), level: float = 0.95) -> pd.DataFrame:
@@ -92,7 +92,8 @@ def _noise(rows: pd.DataFrame) -> Float[np.ndarray, "curve 2"]:
     def pooled(names: list[str]) -> pd.DataFrame:
         return rows.groupby(names)[["rss", "dof"]].transform("sum")
 
-    own, wide = pooled(["source", "architecture", "schedule", "k"]), pooled(["source", "k"])
+    own = pooled(["source", "site", "architecture", "schedule", "k"])
+    wide = pooled(["source", "site", "k"])
     few = own["dof"] < LEAST_DOF
     rss, dof = own["rss"].where(~few, wide["rss"]), own["dof"].where(~few, wide["dof"])
     return np.column_stack([np.sqrt(rss / dof.where(dof > 0)), dof])

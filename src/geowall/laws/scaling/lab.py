@@ -11,9 +11,11 @@ from __future__ import annotations
 import pandas as pd
 
 from geowall.laws.scaling import intervals
-from geowall.laws.scaling.sparsity import GROUP
+from geowall.laws.scaling.sparsity import GROUP, STREAM
+from geowall.laws.tables import where
 
 KIND = ["model", "architecture", "schedule"]
+SITE_COLUMNS = ["n_layers", "alpha_width", "n_floors", "floor_share", "n_clear", "narrow", "wide"]
 
 
 def showcase_cells(showcase: pd.DataFrame, inventory: pd.DataFrame) -> pd.DataFrame:
@@ -58,20 +60,49 @@ def training(checkpoints: pd.DataFrame) -> pd.DataFrame:
 
 
 def budgets(cells: pd.DataFrame, exponents: pd.DataFrame, k: float) -> pd.DataFrame:
-    """Compare the two schedules at the layers that have both, on the widths that both have.
+    """Compare the two schedules at the layers of the stream that have both, on the widths that both have.
 
     Columns: source, model, layer, schedule, quantity (``alpha_width``, the chord between the backbone widths;
     ``floor``; ``floor_share``, the floor over the smallest error), value, low, high, narrow, wide.
     """
     here = cells[(cells["architecture"] == "jumprelu") & (cells["k"] == k) & ~cells["extrapolated"]]
+    here = here[here["site"] == STREAM]
     both = here.groupby(["model", "layer", "d_sae"])["schedule"].transform("nunique") == 2
     found = intervals.floors(here[both], ["every"])
     ends = {end: found[end] / found["least"] for end in ("low", "high")}
     plain = found.assign(quantity="floor", value=found["floor"])
     shares = found.assign(quantity="floor_share", value=found["floor_share"], **ends)
     chords = exponents[(exponents["form"] == "secant") & (exponents["k"] == k)]
-    chords = chords[chords["architecture"] == "jumprelu"].assign(quantity="alpha_width")
+    chords = chords[(chords["architecture"] == "jumprelu") & (chords["site"] == STREAM)]
+    chords = chords.assign(quantity="alpha_width")
     paired = chords.groupby(["model", "layer"])["schedule"].transform("nunique") == 2
     rows = pd.concat([plain, shares, chords[paired].assign(value=chords["alpha_width"])], ignore_index=True)
     columns = ["source", "model", "layer", "schedule", "quantity", "value", "low", "high", "narrow", "wide"]
     return rows[columns]
+
+
+def sites(cells: pd.DataFrame, exponents: pd.DataFrame, k: float) -> pd.DataFrame:
+    """Compare the sites of each model that has several, on the layers and widths that all of them have.
+
+    JumpReLU at matched budgets. Columns: source, model, site, n_layers, alpha_width (median of the chords),
+    n_floors (layers with a fit), floor_share (median), n_clear (floors whose interval excludes zero), narrow,
+    wide. No rows where every model has one site.
+    """
+    usual = {"architecture": "jumprelu", "schedule": "matched", "k": k, "extrapolated": False}
+    here = where(cells, **usual)
+    several = here.groupby("model")["site"].transform("nunique")
+    shared = here.groupby(["model", "layer", "d_sae"])["site"].transform("nunique")
+    here = here[(several > 1) & (shared == several)]
+    key = ["source", "model", "site"]
+    if here.empty:
+        return pd.DataFrame(columns=[*key, *SITE_COLUMNS])
+    found = intervals.floors(here).assign(clear=lambda t: t["low"] > 0).groupby(key, sort=False)
+    made = found.agg(
+        n_floors=("layer", "size"), floor_share=("floor_share", "median"), n_clear=("clear", "sum"),
+        narrow=("narrow", "min"), wide=("wide", "max"),
+    )  # fmt: skip
+    chords = where(exponents, form="secant", **usual).merge(here[["model", "layer"]].drop_duplicates())
+    alphas = chords.groupby(key)["alpha_width"]
+    made = made.assign(n_layers=alphas.size(), alpha_width=alphas.median()).reset_index()
+    order = made["site"].map({STREAM: 0}).fillna(1)
+    return made.iloc[order.argsort(kind="stable")][[*key, *SITE_COLUMNS]].reset_index(drop=True)

@@ -23,6 +23,7 @@ from scipy.interpolate import PchipInterpolator
 from geowall.paths import GeowallError
 
 GROUP = ["source", "model", "layer", "site", "architecture", "schedule"]
+STREAM = "res"  # the site that every source has: the residual stream after a block
 NORMAL = 1.959964  # half-widths of a 95 % interval to a standard deviation
 
 
@@ -103,10 +104,11 @@ def leave_one_out(checkpoints: pd.DataFrame) -> pd.DataFrame:
 def coverage(checkpoints: pd.DataFrame, ks: Sequence[float]) -> pd.DataFrame:
     """Return how many layers and widths of a model have checkpoints on both sides of each ``k``.
 
-    Only the grid that every layer has counts: JumpReLU at matched budgets. Columns: model, k, n_cells,
-    n_inside, l0_from and l0_to (the range that all its widths and layers share).
+    Only the grid that every layer has counts: JumpReLU at matched budgets on the residual stream. Columns:
+    model, k, n_cells, n_inside, l0_from and l0_to (the range that all its widths and layers share).
     """
     grid = checkpoints[(checkpoints["architecture"] == "jumprelu") & (checkpoints["schedule"] == "matched")]
+    grid = grid[grid["site"] == STREAM]
     ends = grid.groupby(["model", "layer", "d_sae"])["l0"].agg(["min", "max"])
     made = []
     for model, own in ends.groupby("model"):
