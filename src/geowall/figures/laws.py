@@ -163,17 +163,16 @@ def _trend(rows: pd.DataFrame) -> str:
     return f"{ends['series'].iloc[0]}: {values} from k = {ends['k'].iloc[0]:g} to {ends['k'].iloc[1]:g}"
 
 
-def fig_showcase(points: pd.DataFrame, floors: pd.DataFrame, printed: pd.DataFrame) -> alt.TopLevelMixin:
-    """The showcase points with the law fitted to them, its floor and interval, and the printed floor."""
-    floors = floors[floors["source"] == "published"].merge(
-        printed[printed["k"] == 50].rename(columns={"floor": "printed"})[["model", "layer", "printed"]]
-    )
+def fig_showcase(points: pd.DataFrame, floors: pd.DataFrame, agreed: pd.DataFrame) -> alt.TopLevelMixin:
+    """The showcase points with the law fitted to them, its floor and intervals, and the printed floor."""
+    more = ["model", "layer", "printed", "inside", "inside_paper", "low_paper", "high_paper"]
+    floors = floors[floors["source"] == "published"].merge(agreed[more])
     panels = [_showcase(row, points) for row in floors.to_dict("records")]
     chart = alt.vconcat(*[alt.hconcat(*panels[i : i + 3], spacing=10) for i in (0, 3)], spacing=12)
-    inside = floors["printed"].between(floors["low"].round(3), floors["high"].round(3))
+    inside, exactly = floors["inside"], floors[floors["dof"] == 0]
     far = [_where(row) for row in floors[~inside].to_dict("records")]
     outside = f"; {', '.join(far)} is outside" if far else ""
-    exact = int((floors["dof"] == 0).sum())
+    held, exact = int(exactly["inside_paper"].sum()), len(exactly)
     words = "; ".join(
         f"{_where(row)} {row['floor']:.3f} ({row['low']:.3f} to {row['high']:.3f}), printed "
         f"{row['printed']:.3f}"
@@ -187,7 +186,9 @@ def fig_showcase(points: pd.DataFrame, floors: pd.DataFrame, printed: pd.DataFra
         "floor with a 95 % interval (band) and the printed floor (dashes); open marks were dropped by the "
         f"paper's filter. {int(inside.sum())} of {len(floors)} printed floors lie in the "
         f"interval{outside}. At "
-        f"{exact} layers three widths fix three parameters and the line must pass through every point.",
+        f"{exact} layers three widths fix three parameters and the line must pass through every point. The "
+        f"light band adds how far our floors and the printed ones part at the other layers; it holds {held} "
+        f"of {exact}.",
         alt=f"Six panels of error against width, each falling towards a floor. Floors: {words}.",
     )
 
@@ -213,10 +214,13 @@ def _showcase(row: dict[str, object], points: pd.DataFrame) -> alt.LayerChart:
         .mark_line(color=colour, strokeWidth=1.8)
         .encode(x=x, y=y)
     )
-    ends = pd.DataFrame([{key: row[key] for key in ("low", "high", "floor", "printed")}])
+    names = ("low", "high", "floor", "printed", "low_paper", "high_paper")
+    ends = pd.DataFrame([{key: row[key] for key in names}])
+    wide = alt.Chart(ends).mark_rect(color=colour, opacity=0.15).encode(y="low_paper:Q", y2="high_paper:Q")
     band = alt.Chart(ends).mark_rect(color=colour, opacity=0.45).encode(y="low:Q", y2="high:Q")
     rule = alt.Chart(ends).mark_rule(strokeDash=[5, 4], strokeWidth=1.4).encode(y="printed:Q")
     hover = [alt.Tooltip("d_sae:Q", title="width", format=","), alt.Tooltip("nmse:Q", format=".4f")]
     base = alt.Chart(own[["d_sae", "nmse", "kept"]])
     dots = filled_or_open(base, "datum.kept", 38, x=x, y=y, color=alt.value(colour), tooltip=hover)
-    return alt.layer(band, rule, line, *dots).properties(width=158, height=120, title=_where(row))
+    bands = [band] if np.isnan(row["low_paper"]) else [wide, band]
+    return alt.layer(*bands, rule, line, *dots).properties(width=158, height=120, title=_where(row))
