@@ -5,17 +5,19 @@ from __future__ import annotations
 import doctest
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from geowall.figures import geometry as layer_figures
-from geowall.figures import geometry_instruments
+from geowall.figures import geometry_instruments, geometry_sites
 from geowall.geometry import (
     calibration,
     cloud,
     curvature,
     dimension,
     pullback,
+    responses,
     shapes,
     spectrum,
     summary,
@@ -26,8 +28,8 @@ from geowall.language import layer_geometry
 from geowall.language.pullback import tail
 from geowall.paths import GeowallError
 
-MODULES = [calibration, cloud, curvature, dimension, pullback, shapes, spectrum, summary, surrogates]
-MODULES += [layer_figures, geometry_instruments]
+MODULES = [calibration, cloud, curvature, dimension, pullback, responses, shapes, spectrum, summary]
+MODULES += [surrogates, layer_figures, geometry_instruments, geometry_sites]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
@@ -50,6 +52,40 @@ def test_corrected_dimensions_hold_the_truth_within_their_interval(known):
     fixed = calibration.corrections(*known)
     inside = (fixed["low"] <= fixed["truth"]) & (fixed["truth"] <= fixed["high"])
     assert inside.mean() >= 0.9 and len(fixed) == 12
+
+
+@pytest.mark.parametrize(("name", "d"), calibration.MANIFOLDS, ids=lambda part: str(part))
+def test_every_manifold_reads_its_dimension_until_noise_takes_its_place(name, d):
+    tables = [
+        calibration.dimensions([name], [d], 500, 2, noise, calibration.D_NOISY) for noise in (0.0, 0.05)
+    ]
+    clean, noisy = (table.set_index("estimator") for table in tables)
+    assert set(clean["truth"]) == {float(d)} == set(noisy["truth"])
+    assert ((clean["value"] / d - 1).abs() < 0.2).all()
+    assert noisy.loc["d_int", "value"] > 1.5 * clean.loc["d_int", "value"]
+    assert noisy.loc["gride_8", "value"] < noisy.loc["d_int", "value"]  # which looks nearer
+
+
+@pytest.mark.parametrize("name", ["circle", "helix", "ripple"])
+def test_curves_bend_as_they_should(name):
+    found = calibration.curvatures([(name, 1, 1.0)], (0.0,), 600, 1).set_index("estimator")
+    assert found.loc["second_form", "value"] == pytest.approx(found.loc["second_form", "truth"], rel=0.1)
+
+
+def test_bias_and_spread_are_of_single_measurements_over_the_truth():
+    names = ["d_int", "second_form"]
+    rows = [["circles", 10, 0.1, 0.0, n, "d_int", 10.0, 9.0, 9.0 - 1.96, 9.0 + 1.96] for n in (50, 100, 200)]
+    rows += [["circle", 1, 1.0, s, 100, "d_int", 1.0, 1.0 + s, 1.0, 2.0] for s in (0.0, 0.5)]
+    rows += [["circle", 1, 1.0, s, 200, "second_form", 1.0, 1.0 - s, 1.0, 1.0] for s in (0.0, 0.5)]
+    rows += [["helix", 1, 1.0, 0.0, 200, "second_form", 1.0, 7.0, 1.0, 1.0]]  # is not round
+    rows += [["ball", 2, 0.0, 0.0, 200, "second_form", 0.0, 0.1, 0.0, 0.2]]  # has no truth to share
+    found = calibration.bias(pd.DataFrame(rows, columns=calibration.COLUMNS))
+    assert set(found["estimator"]) == set(names)
+    sized = found[(found["quantity"] == "dimension") & (found["factor"] == "sample size")]
+    assert sized["level"].tolist() == [50, 100, 200]
+    assert np.allclose(sized["bias"], -0.1) and np.allclose(sized["spread"], 0.1)
+    noisy = found[(found["factor"] == "noise")].set_index(["quantity", "level"])["bias"]
+    assert noisy["dimension", 0.5] == 0.5 and noisy["curvature", 0.5] == -0.5 and noisy["curvature", 0.0] == 0
 
 
 def test_estimates_do_not_depend_on_rotation_shift_or_unit():
@@ -221,11 +257,40 @@ def test_excess_and_correlations_read_the_table():
             value = rng.uniform(1, 2)
             rows.append(["lab", "m", layer, "res", estimator, value, value - 0.1, value + 0.1, "gaussian"])
             rows[-1] += [value - 0.5, value - 0.6, value - 0.4, 100, 20]
-    import pandas as pd
-
     table = pd.DataFrame(rows, columns=layer_geometry.COLUMNS)
     left = layer_geometry.excess(table)
     assert np.allclose(left["excess"], 0.5) and np.allclose(left["high"] - left["excess"], 0.1 * 2**0.5)
     wide = table.pivot(index=["model", "layer"], columns="estimator", values="value").reset_index()
     found = layer_geometry.correlations(table, wide).set_index(["source", "first", "second"])["correlation"]
     assert found["lab", "nu", "d_int"] == pytest.approx(found["published Gemma 2", "nu", "d_int"])
+
+
+def test_other_sites_are_read_beside_the_stream():
+    rng, rows = np.random.default_rng(0), []
+    for layer in range(5):
+        stream = {estimator: rng.uniform(1, 2) for estimator in summary.FOUR}
+        for site, grown in (("res", 1.0), ("mlp", 2.0)):
+            for estimator in summary.FOUR:
+                value = grown * stream[estimator]
+                row = ["lab", "m", layer, site, estimator, value, value - 0.1, value + 0.1]
+                flat = value - 0.5 if site == "res" else value + 0.5
+                rows.append([*row, layer_geometry.BESIDE, flat, flat, flat, 100, 20])
+    table = pd.DataFrame(rows, columns=layer_geometry.COLUMNS)
+    found = layer_geometry.by_site(table).set_index(["site", "estimator"])
+    assert np.allclose(found["correlation"], 1.0)
+    assert (found.loc["res", "clear"] == 1).all() and (found.loc["mlp", "clear"] == 0).all()
+    assert np.allclose(found.loc["mlp", "value"], 2 * found.loc["res", "value"])
+    words = geometry_sites.told(found.reset_index())
+    assert "100% of the layers (residual stream) and 0% of the layers (MLP output)" in words
+    only = geometry_sites.told(found.reset_index().query("site == 'res'"))
+    assert only.startswith("Only the residual stream")
+
+
+def test_surrogates_of_a_cloud_are_drawn_once_and_read_twice():
+    x = torch.randn(300, 8, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 9) ** -0.5
+    kinds, settings = ["gaussian", "gaussian_same_dim"], summary.Recipe(trim=0.0, n_local=30, dim=0)
+    found = layer_geometry.beside_surrogates(cloud.prepare(x, trim=0.0), settings, kinds, 4, 20, 0)
+    read = found.pivot(index="estimator", columns="surrogate", values="surrogate_value")
+    assert read.loc["d_int", "gaussian"] == read.loc["d_int", "gaussian_same_dim"]
+    own = found.drop_duplicates("estimator").set_index("estimator")["value"]
+    assert read.loc["tangent_dim", "gaussian_same_dim"] == own["tangent_dim"]

@@ -13,7 +13,7 @@ import altair as alt
 import pandas as pd
 
 from geowall.figures import theme
-from geowall.figures.marks import SYMBOLS
+from geowall.figures.marks import SYMBOLS, signed
 
 ESTIMATORS = {
     "d_int": "the paper's d_int",
@@ -23,12 +23,14 @@ ESTIMATORS = {
     "d_int_corrected": "d_int, corrected",
 }
 COLOURS = [theme.BLUE, theme.ORANGE, theme.PURPLE, theme.RED, theme.GREEN]
+FAMILIES = ["sphere", "circles", "normal", "ball"]
+READINGS = ESTIMATORS | {"second_form": "second form", "multiscale": "multi-scale fit"}
 SUMMARIES = ["d_int", "kappa_ms", "kappa_tv", "nu"]
 
 
 def fig_dimension_calibration(table: pd.DataFrame) -> alt.TopLevelMixin:
-    """Estimated against true dimension, one panel an estimator, a mark for each shape."""
-    panels = []
+    """Estimated against true dimension, one panel an estimator, a mark for each shape of any dimension."""
+    table, panels = table[table["manifold"].isin(FAMILIES)], []
     names = [name for name in ESTIMATORS if name in set(table["estimator"])]
     most = float(table["truth"].max())
     diagonal = alt.Chart(pd.DataFrame({"truth": [0, most], "value": [0, most]})).mark_line(
@@ -110,6 +112,59 @@ def fig_curvature_calibration(table: pd.DataFrame) -> alt.TopLevelMixin:
         f"curvature over all shapes and noises: {found}.",
         alt=f"Four panels of measured against true curvature. Correlations with the truth: {found}.",
     )
+
+
+def fig_bias(table: pd.DataFrame) -> alt.TopLevelMixin:
+    """Bias and spread against sample size and noise, estimators of dimension above, of curvature below."""
+    drawn = table[table["estimator"].isin(list(READINGS))]
+    half = 1.96 * drawn["spread"]
+    drawn = drawn.assign(
+        name=drawn["estimator"].map(READINGS), at=drawn["level"].map("{:,g}".format),
+        low=drawn["bias"] - half, high=drawn["bias"] + half,
+    )  # fmt: skip
+    rows = []
+    for quantity, own in drawn.groupby("quantity", sort=False):
+        scale = alt.Scale(domain=list(dict.fromkeys(own["name"])), range=COLOURS)
+        legend = alt.Legend(orient="bottom", title=None, symbolOpacity=1, columns=4)
+        colour = alt.Color("name:N", scale=scale, legend=legend)
+        panels = [
+            _bias_panel(part.sort_values("level"), colour).properties(title=f"{quantity}, by {factor}")
+            for factor, part in own.groupby("factor", sort=False)
+        ]
+        rows.append(alt.hconcat(*panels, spacing=20).resolve_scale(color="shared", xOffset="shared"))
+    chart = alt.vconcat(*rows, spacing=12).resolve_scale(color="independent", xOffset="independent")
+    worst = drawn.loc[
+        drawn.groupby(["quantity", "factor"], sort=False)["bias"].apply(lambda b: b.abs().idxmax())
+    ]
+    found = "; ".join(
+        f"{row.quantity} by {row.factor} {signed(row.bias, '+.0%')} ({row.name}, {row.at})"
+        for row in worst.itertuples(index=False)
+    )
+    return theme.finish(
+        chart,
+        "bias",
+        caption="Mean error of each estimator as a share of the truth, with where 95 % of single "
+        f"measurements fall; every cloud is turned at random. Largest: {found}.",
+        alt=f"Four panels of relative errors by sample size and noise. Largest: {found}.",
+    )
+
+
+def _bias_panel(own: pd.DataFrame, colour: alt.Color) -> alt.LayerChart:
+    order, names = (list(dict.fromkeys(own[column])) for column in ("at", "name"))
+    axis = alt.Axis(labelAngle=0, ticks=False, domain=False)
+    title = "points" if own["factor"].iloc[0] == "sample size" else "noise, a direction"
+    x = alt.X("at:O", sort=order, title=title, axis=axis)
+    base = alt.Chart(own[["at", "name", "bias", "low", "high"]]).encode(
+        x=x, xOffset=alt.XOffset("name:N").scale(domain=names, padding=0.5), color=colour
+    )
+    tips = ["name:N", "at:O", *(alt.Tooltip(f"{c}:Q", format="+.1%") for c in ("bias", "low", "high"))]
+    y = alt.Y("bias:Q", title=None, axis=alt.Axis(format="+.0%", tickCount=5))
+    zero = (
+        alt.Chart(pd.DataFrame({"bias": [0.0]})).mark_rule(strokeDash=[3, 3], opacity=0.6).encode(y="bias:Q")
+    )
+    bars = base.mark_rule(strokeWidth=3, opacity=0.45).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
+    points = base.mark_circle(size=45, opacity=1).encode(y=y, tooltip=tips)
+    return (zero + bars + points).properties(width=235, height=130)
 
 
 def fig_responses(table: pd.DataFrame, ratios: pd.DataFrame) -> alt.TopLevelMixin:

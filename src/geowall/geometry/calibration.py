@@ -1,4 +1,4 @@
-"""Instruments put to clouds whose dimension and curvature are known.
+"""Instruments put to clouds whose dimension and curvature are known, turned at random in more dimensions.
 
 >>> table = dimensions(["circles"], [2], n_points=400, replicates=2)
 >>> sorted(table["estimator"]), table["truth"].unique().tolist()
@@ -17,8 +17,8 @@ from torch import Tensor
 
 from geowall.geometry import curvature, dimension, shapes
 from geowall.geometry.cloud import prepare
-from geowall.geometry.summary import FOUR, Recipe, measure
-from geowall.geometry.surrogates import surrogate
+from geowall.geometry.summary import Recipe
+from geowall.geometry.summary import curvatures as proxies
 from geowall.kernels.neighbours import neighbours
 
 COLUMNS = [
@@ -26,7 +26,78 @@ COLUMNS = [
     *("truth", "value", "low", "high"),
 ]
 REFERENCES = ("circles", "normal", "ball")  # no ends and even; uneven; ends
-RECIPE = {"trim": 0.0, "n_local": 300}
+FAMILIES = ("sphere", *REFERENCES)  # of any dimension
+SIZED = 10  # dimensions at which families are drawn in other sizes too
+MANIFOLDS = (
+    ("circle", 1), ("helix", 1), ("ripple", 1), ("torus", 2), ("swiss_roll", 2), ("cylinder", 2),
+    ("sphere", 3), ("shell", 3), ("bowl", 3),
+)  # fmt: skip
+CURVED = (
+    ("sphere", 2, 0.5), ("sphere", 2, 1.0), ("sphere", 2, 2.0), ("sphere", 5, 1.0), ("torus", 2, 1.0),
+    ("cylinder", 2, 1.0), ("swiss_roll", 2, 1.0), ("bowl", 3, 0.5), ("bowl", 3, 1.0), ("ball", 2, 1.0),
+    ("ball", 5, 1.0), ("circle", 1, 1.0), ("helix", 1, 1.0), ("ripple", 1, 1.0), ("shell", 3, 1.0),
+)  # fmt: skip
+ROUND = (("circle", 1, 1.0), ("sphere", 2, 1.0), ("sphere", 5, 1.0))  # drawn in other sizes, and noisier
+NOISES = (0.0, 0.01, 0.05)  # a direction; neighbours lie 0.005 (curves) to 1 (ten dimensions) apart
+D_NOISY = 12  # dimensions that noise has
+DIMENSION = ("d_int", "two_nn", "two_nn_linear", "mle_20", "gride_8")
+CURVATURE = ("second_form", "multiscale")
+Z95 = 1.96
+
+
+def calibrate(
+    reference: pd.DataFrame, ds: Sequence[int], n_points: int = 1000, replicates: int = 3, seed: int = 0
+) -> pd.DataFrame:
+    """Every estimator on every shape: what it reads beside the truth, by sample size and noise.
+
+    Dimension is estimated from ``n_points`` of all :data:`FAMILIES` in ``ds`` dimensions, from half and twice
+    as many in ten, and of the :data:`MANIFOLDS` without noise and with; curvature from ``2 n_points`` of
+    :data:`CURVED`, and of the round ones from half and twice as many and with more noise. ``reference`` is
+    what :func:`corrected` inverts. Columns: :data:`COLUMNS`.
+    """
+    draws = {"replicates": replicates, "seed": seed}
+    known = dimensions(FAMILIES, ds, n_points, **draws)
+    sized = [dimensions(FAMILIES, [SIZED], n, **draws) for n in (n_points // 2, 2 * n_points)]
+    noisy = [
+        dimensions([name], [d], n_points, noise=noise, d_ambient=D_NOISY, **draws)
+        for name, d in MANIFOLDS
+        for noise in NOISES
+    ]
+    bent = [curvatures(CURVED, NOISES[:2], 2 * n_points, **draws)]
+    bent += [curvatures(ROUND, NOISES[:1], n, **draws) for n in (n_points, 4 * n_points)]
+    bent += [curvatures(ROUND, NOISES[2:], 2 * n_points, **draws)]
+    return pd.concat([known, corrections(known, reference), *sized, *noisy, *bent], ignore_index=True)
+
+
+def bias(table: pd.DataFrame) -> pd.DataFrame:
+    """Bias and spread of the estimators that have a truth, by sample size and by noise.
+
+    Columns ``quantity, factor, level, estimator, bias, spread``: the mean over shapes of value over truth
+    less one, and the standard deviation of a single measurement over the truth. Dimension by sample size is
+    that of families of ten dimensions, by noise that of the manifolds; curvature is that of the round shapes.
+    """
+    true = table[table["truth"] > 0]
+    true = true.assign(
+        bias=true["value"] / true["truth"] - 1.0,
+        square=((true["high"] - true["low"]) / (2 * Z95) / true["truth"]) ** 2,
+    )
+    dims, bent = (true[true["estimator"].isin(names)] for names in (DIMENSION, CURVATURE))
+    pairs = pd.MultiIndex.from_frame(dims[["manifold", "d"]])
+    families = dims["manifold"].isin(FAMILIES) & (dims["d"] == SIZED) & (dims["noise"] == 0)
+    bent = bent[bent["manifold"].isin([_label(name, value) for name, _, value in ROUND])]
+    middle = bent["n_points"].median()
+    parts = [
+        ("dimension", "sample size", "n_points", dims[families]),
+        ("dimension", "noise", "noise", dims[pairs.isin(MANIFOLDS)]),
+        ("curvature", "sample size", "n_points", bent[bent["noise"] == 0]),
+        ("curvature", "noise", "noise", bent[bent["n_points"] == middle]),
+    ]
+    rows = []
+    for quantity, factor, column, own in parts:
+        found = own.groupby([column, "estimator"], sort=False)[["bias", "square"]].mean().reset_index()
+        found = found.rename(columns={column: "level"}).assign(quantity=quantity, factor=factor)
+        rows.append(found.assign(level=found["level"].astype(float), spread=found["square"] ** 0.5))
+    return pd.concat(rows, ignore_index=True)[["quantity", "factor", "level", "estimator", "bias", "spread"]]
 
 
 def dimension_estimates(x: Float[Tensor, "point d"]) -> dict[str, float]:
@@ -44,17 +115,18 @@ def dimension_estimates(x: Float[Tensor, "point d"]) -> dict[str, float]:
 
 def dimensions(
     names: Sequence[str], ds: Sequence[int], n_points: int = 1000, replicates: int = 3, noise: float = 0.0,
-    seed: int = 0,
+    d_ambient: int = 0, seed: int = 0,
 ) -> pd.DataFrame:  # fmt: skip
-    """What each estimator of dimension says of shapes of known dimension, rotated in as many as they need.
+    """What each estimator of dimension says of shapes of known dimension, turned in as many as they need.
 
+    ``d_ambient`` asks for more, which matter to noise alone; without it noise has two dimensions more.
     ``low`` and ``high`` are where 95 % of single measurements fall, by the spread of the replicates.
     """
     rows = []
     for name in names:
         for d in ds:
             shape = shapes.make(name, d)
-            ambient = shape.d_model + (2 if noise else 0)
+            ambient = d_ambient or shape.d_model + (2 if noise else 0)
             drawn = [
                 dimension_estimates(shapes.embedded(shape, n_points, ambient, noise, seed + 1000 * r))
                 for r in range(replicates)
@@ -70,7 +142,7 @@ def _rows(
     rows = []
     for estimator in drawn[0]:
         values = np.array([found[estimator] for found in drawn])
-        half = 1.96 * values.std(ddof=1) if len(values) > 1 else np.nan
+        half = Z95 * values.std(ddof=1) if len(values) > 1 else np.nan
         middle = values.mean()
         about = [name, shape.d_int, bent, noise, n, estimator, truth.get(estimator, np.nan)]
         rows.append([*about, middle, middle - half, middle + half])
@@ -113,13 +185,6 @@ def corrections(tested: pd.DataFrame, reference: pd.DataFrame, estimator: str = 
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-CURVED = (
-    ("sphere", 2, 0.5), ("sphere", 2, 1.0), ("sphere", 2, 2.0), ("sphere", 5, 1.0), ("torus", 2, 1.0),
-    ("cylinder", 2, 1.0), ("swiss_roll", 2, 1.0), ("bowl", 3, 0.5), ("bowl", 3, 1.0), ("ball", 2, 1.0),
-    ("ball", 5, 1.0),
-)  # fmt: skip
-
-
 def curvatures(
     cases: Sequence[Sequence] = CURVED, noises: Sequence[float] = (0.0, 0.01), n_points: int = 2000,
     replicates: int = 3, d_ambient: int = 12, seed: int = 0,
@@ -140,77 +205,28 @@ def curvatures(
             bent = float(shape.curvature(shape.sample(2000, 0)).square().mean().sqrt())
             truth = {"second_form": bent, "multiscale": bent, "noise": noise}
             truth |= dict.fromkeys(("kappa_ms", "kappa_tv"), 0.0) if bent == 0 else {}
-            label = f"{name} R = {value:g}" if name == "sphere" else name
-            label = f"{name} b = {value:g}" if name == "bowl" else label
-            rows += _rows(label, shape, noise, n_points, drawn, truth)
+            rows += _rows(_label(name, value), shape, noise, n_points, drawn, truth)
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _label(name: str, value: float) -> str:
+    mark = {"sphere": "R", "bowl": "b"}.get(name)
+    return f"{name} {mark} = {value:g}" if mark else name
 
 
 def _curvature_estimates(x: Tensor, d: int) -> dict[str, float]:
     cloud = prepare(x, trim=0.0)
-    index = neighbours(cloud.points, 200).index
+    graph = neighbours(cloud.points, 200)
+    index = graph.index
     some = torch.arange(0, len(x), max(1, len(x) // 200))
     scales = curvature.multiscale(cloud.points, index, d, (20, 40, 80, 160), some)
     unknown = (d + 1) * (d + 2) // 2
     form = curvature.second_form(cloud.points, index, d, max(30, 3 * unknown), some)
-    found = measure(cloud, Recipe(dim=d, **RECIPE), 0).set_index("estimator")["value"]
+    proxy = proxies(cloud.points, graph, d, Recipe(dim=d, n_local=300))
     return {
         "multiscale": scales.curvature,
         "noise": scales.noise,
         "second_form": float(form.mean_square.mean().clamp(min=0.0).sqrt()),
-        "kappa_ms": float(found["kappa_ms"]),
-        "kappa_tv": float(found["kappa_tv"]),
+        "kappa_ms": float(proxy["kappa_ms"][0].mean()),
+        "kappa_tv": float(proxy["kappa_tv"][0].mean()),
     }
-
-
-# One thing changes at a time; only the first is curvature.
-FACTORS = {
-    "curvature": [("bowl", 8, b, 0.05) for b in (0.0, 0.25, 0.5, 1.0, 2.0)],
-    "dimension": [("normal", d, 1.0, 0.0) for d in (2, 5, 10, 15, 20)],
-    "noise": [("normal", 8, 1.0, s) for s in (0.0, 0.05, 0.1, 0.2, 0.4)],
-    "spectrum": [("power_law", 24, a, 0.0) for a in (0.0, 0.25, 0.5, 1.0, 1.5)],
-    "clusters": [("clusters", 16, c, 0.0) for c in (1, 4, 16, 64, 256)],
-}
-
-
-def responses(n_points: int = 1500, d_ambient: int = 24, replicates: int = 2, seed: int = 0) -> pd.DataFrame:
-    """How the paper's four summaries answer to curvature, and to four things that are not curvature.
-
-    Columns ``factor, level, estimator, value, low, high, gaussian``: the last is the same summary of the
-    Gaussian of the same covariance.
-    """
-    rows = []
-    for factor, cases in FACTORS.items():
-        for name, d, value, noise in cases:
-            shape = shapes.make(name, d, value)
-            drawn = []
-            for r in range(replicates):
-                x = shapes.embedded(shape, n_points, d_ambient, noise, seed + 1000 * r)
-                twin = surrogate("gaussian", x, seed + r)
-                drawn.append([_four(x), _four(twin)])
-            level = {"dimension": d, "noise": noise}.get(factor, value)
-            for estimator in FOUR:
-                values = np.array([pair[0][estimator] for pair in drawn])
-                half = 1.96 * values.std(ddof=1) if len(values) > 1 else np.nan
-                middle, gauss = values.mean(), np.mean([pair[1][estimator] for pair in drawn])
-                rows.append([factor, level, estimator, middle, middle - half, middle + half, gauss])
-    return pd.DataFrame(rows, columns=["factor", "level", "estimator", "value", "low", "high", "gaussian"])
-
-
-def _four(x: Tensor) -> pd.Series:
-    found = measure(prepare(x, trim=0.0), Recipe(**RECIPE), 0)
-    return found.set_index("estimator")["value"][list(FOUR)]
-
-
-def specificity(table: pd.DataFrame) -> pd.DataFrame:
-    """For each summary its range over curvature, and its largest range over a factor that is none.
-
-    Columns ``estimator, by_curvature, by_other, other, ratio``; a measure of curvature has a ratio far above
-    one.
-    """
-    spread = table.groupby(["estimator", "factor"])["value"].agg(lambda v: v.max() - v.min()).unstack()
-    rest = spread.drop(columns="curvature")
-    found = pd.DataFrame({"by_curvature": spread["curvature"], "by_other": rest.max(axis=1)})
-    found["other"] = rest.idxmax(axis=1)
-    found["ratio"] = found["by_curvature"] / found["by_other"]
-    return found.loc[list(FOUR)].reset_index()

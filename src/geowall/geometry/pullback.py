@@ -39,9 +39,13 @@ def scores(tail: Tail, h: Float[Tensor, " d"], batch: int = 64) -> tuple[Tensor,
 
 def metric(tail: Tail, h: Float[Tensor, " d"], batch: int = 64) -> Float[Tensor, "d d"]:
     """G at one activation."""
-    log, moved = scores(tail, h, batch)
-    rooted = moved.double() * (0.5 * log.double()).exp()
-    return rooted @ rooted.T
+    image = embedded(*scores(tail, h, batch))
+    return image @ image.T
+
+
+def embedded(log: Float[Tensor, " V"], moved: Float[Tensor, "d V"]) -> Float[Tensor, "d V"]:
+    """From :func:`scores`, the derivatives of the embedding along every coordinate: ``G`` is their Gram."""
+    return moved.double() * (0.5 * log.double()).exp()
 
 
 def spectrum(G: Float[Tensor, "d d"], share: float = 0.99) -> dict[str, float]:
@@ -66,17 +70,17 @@ def distances(
 
 
 def geodesic_curvature(
-    tail: Tail, h: Float[Tensor, " d"], along: Float[Tensor, "step d"], G: Tensor | None = None
-) -> Float[Tensor, " step"]:
+    tail: Tail, h: Float[Tensor, " d"], along: Float[Tensor, "step d"],
+    image: Float[Tensor, "d V"] | None = None,
+) -> Float[Tensor, " step"]:  # fmt: skip
     """Curvature, in the embedding ``2 sqrt(pi)``, of geodesics that leave ``h`` along given directions.
 
     A geodesic of the pulled-back metric accelerates only at right angles to the image of the activations, and
     by as much as a straight step does there: the second derivative of the embedding along the step, less its
-    part in the image, over the squared speed. The sphere of predictions itself bends by 1/2.
+    part in the image, over the squared speed. The sphere of predictions itself bends by 1/2. ``image`` is
+    that of :func:`embedded`, the dearest part, where it is known.
     """
-    log, moved = scores(tail, h)
-    root = (0.5 * log.double()).exp()
-    image = moved.double() * root  # rows: the embedding's derivatives along coordinates
+    image = embedded(*scores(tail, h)) if image is None else image
 
     def speed(at: Tensor) -> Tensor:
         logs, change = jvp(tail, (at,), (along,))
@@ -85,8 +89,7 @@ def geodesic_curvature(
     start = h.expand(len(along), -1).contiguous()
     velocity, bend = jvp(speed, (start,), (along,))
     velocity, bend = velocity.double(), bend.double()
-    G = image @ image.T if G is None else G
-    values, vectors = torch.linalg.eigh(G)
+    values, vectors = torch.linalg.eigh(image @ image.T)
     sound = values > 1e-9 * values[-1]
     frame = (vectors[:, sound] / values[sound].sqrt()).T @ image  # orthonormal rows spanning the image
     normal = bend - (bend @ frame.T) @ frame

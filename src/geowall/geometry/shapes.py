@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geowall.manifolds import Manifold, Sphere, SwissRoll, Torus, generator
+from geowall.manifolds import Helix, Manifold, Ripple, Shell, Sphere, SwissRoll, Torus, generator
 from geowall.paths import GeowallError
 
 
@@ -188,6 +188,10 @@ def make(name: str, d: int, value: float = 1.0) -> Manifold:
         "power_law": lambda: Linear(d, decay=value),
         "bowl": lambda: Bowl(d, value),
         "clusters": lambda: Clusters(d, int(value)),
+        "circle": lambda: Sphere(2),
+        "shell": lambda: Shell(d),
+        "helix": Helix,
+        "ripple": lambda: Ripple(8),
         "torus": Torus,
         "cylinder": Cylinder,
         "swiss_roll": SwissRoll,

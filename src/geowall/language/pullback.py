@@ -79,12 +79,12 @@ def pullback(
 
 def _at_point(tail: geometry.Tail, h: Tensor, others: Tensor, device: torch.device) -> dict[str, float]:
     here = h.to(device)
-    G = geometry.metric(tail, here, batch=32)
+    image = geometry.embedded(*geometry.scores(tail, here, batch=32))
     plain = (others - h).double().norm(dim=1)
     close = plain.argsort()[:20]
     steps = others[close[:4]] - h
-    bent = geometry.geodesic_curvature(tail, here, steps.to(device), G).cpu()
-    G = G.cpu()
+    bent = geometry.geodesic_curvature(tail, here, steps.to(device), image).cpu()
+    G = (image @ image.T).cpu()
     lengths = geometry.distances(G, h, others)
     near = lengths.argsort()[:20]
     size = lengths[close[:4]]
