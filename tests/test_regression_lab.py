@@ -7,7 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geowall.figures import intervals, outcomes, regression_lab, regression_pooled, renderer
+from geowall.figures import (
+    intervals,
+    outcomes,
+    regression_grids,
+    regression_lab,
+    regression_pooled,
+    renderer,
+)
 from geowall.laws import (
     baselines,
     bootstrap,
@@ -77,7 +84,9 @@ def both(lab):
 
 
 LAWS = "layers groups twins noise pooled variants ols features regression baselines bootstrap leverage nulls"
-FIGURES = "regression regression_lab regression_pooled first_layers intervals chance outcomes"
+FIGURES = (
+    "regression regression_grids regression_lab regression_pooled first_layers intervals chance outcomes"
+)
 NAMES = [f"laws.{m}" for m in LAWS.split()] + [f"figures.{m}" for m in FIGURES.split()]
 
 
@@ -246,29 +255,57 @@ def read(made):
     topk = checkpoints[checkpoints["layer"] < 3].assign(architecture="topk", weights="t")
     topk["weights"] += topk.index.astype(str)
     topk["nmse"] *= topk["d_sae"] ** -0.05
+    narrow = (checkpoints["model"] == "m-small") & (checkpoints["d_sae"] < 256)
+    mlp = checkpoints[narrow].assign(site="mlp", weights="m" + checkpoints.loc[narrow, "weights"])
     return variants.exponents_by(
-        pd.concat([checkpoints, topk], ignore_index=True), ["nmse", "fvu"], 16.0, [8.0, 16.0, 32.0], [64, 256]
+        pd.concat([checkpoints, topk, mlp], ignore_index=True),
+        ["nmse", "fvu"],
+        16.0,
+        [8.0, 16.0, 32.0],
+        [64, 128],
     )
 
 
 def test_planted_exponents_come_back_from_every_measure_in_every_form(read, lab):
-    own = read[read["architecture"] == "jumprelu"]
+    own = read[(read["architecture"] == "jumprelu") & (read["site"] == "res")]
     usual = own.merge(lab[["model", "layer", "alpha_width"]], on=["model", "layer"], suffixes=("_read", ""))
     assert set(usual["form"]) == {"secant", "no_floor", "no_floor_all"}
     extra = usual["metric"].map({"nmse": 0.0, "fvu": 0.1})
     np.testing.assert_allclose(usual["alpha_width_read"], usual["alpha_width"] + extra, atol=1e-9)
 
 
-def test_readings_and_grids_compare_with_the_usual_one(read, lab):
+def test_readings_and_grids_compare_with_the_usual_one(read, lab, made):
     readings = variants.by_metric(read, lab, ["excess_kappa_ms"])
     np.testing.assert_allclose(readings["agreement"], 1, atol=1e-9)
     np.testing.assert_allclose(readings["correlation"], -1, atol=1e-6)
-    grids = variants.by_grid(read, lab, ["excess_kappa_ms"])
+    grids = variants.by_grid(read, lab, made[0], ["excess_kappa_ms"])
     np.testing.assert_allclose(where(grids, architecture="topk")["shift"], 0.05, atol=1e-9)
     assert where(grids, architecture="topk")["loo_r2"].isna().all(), (
         "three layers are too few to leave one out"
     )
-    np.testing.assert_allclose(where(grids, architecture="jumprelu")["loo_r2"], 1, atol=1e-6)
+    np.testing.assert_allclose(where(grids, architecture="jumprelu", site="res")["loo_r2"], 1, atol=1e-6)
+
+
+def test_a_site_is_regressed_on_its_own_geometry_and_compared_on_equal_widths(read, lab, made):
+    """The exponents of the site are those of the stream; its geometry is turned round, so is the sign."""
+    stream = where(made[0], site="res", model="m-small")
+    turned = stream.assign(site="mlp", value=2 * stream["surrogate_value"] - stream["value"])
+    every = pd.concat([made[0], turned], ignore_index=True)
+    features = ["kappa_ms", "d_int", "excess_kappa_ms"]
+    told = {}
+    for name, geometry in (("known", every), ("unknown", made[0])):
+        grids = variants.by_grid(read, lab, geometry, features)
+        found = where(grids, site="mlp", features="excess_kappa_ms").iloc[0]
+        assert found["own_geometry"] == (name == "known") and found["n_layers"] == 12
+        assert abs(found["shift"]) < 1e-9, "narrow and wide are the same"
+        assert np.isnan(found["correlation"]) if name == "unknown" else found["correlation"] > 0.999
+        told[name] = regression_grids.told(grids, lab)
+        assert regression_grids.table_of(grids).count("\n") == 6
+    assert "No geometry was measured at MLP output" in told["unknown"] and "No geometry" not in told["known"]
+    all_widths = variants.by_grid(read, lab, every, features, form="no_floor_all")
+    assert where(all_widths, site="mlp")["shift"].isna().all(), "64 to 128 latents against 64 to 256"
+    training, site = variants.largest_shifts(grids, lab)
+    assert training > 0.3 and site < 1e-6
 
 
 # --- transfer, verdict, figures ----------------------------------------------------------------------------
@@ -328,7 +365,7 @@ def test_figures_of_measured_layers_draw_and_fit(both, lab, twin, read, carried,
         regression_lab.fig_twins(twin, "gaussian"),
         regression_lab.fig_errors(errors),
         regression_pooled.fig_readings(variants.by_metric(read, lab, ["kappa_ms", "d_int"]), "no_floor"),
-        regression_pooled.fig_grids(read, "no_floor"),
+        regression_grids.fig_grids(read, "no_floor"),
         regression_pooled.fig_pooled(per_row, curve),
         regression_pooled.fig_transfer(carried, ["kappa_ms", "depth_relative"]),
         intervals.fig_rivals(rivals),

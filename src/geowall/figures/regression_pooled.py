@@ -1,4 +1,4 @@
-"""The figures of chapter 08 on other readings of the exponent, other grids, pooled rows and all directions.
+"""The figures of chapter 08 on other readings of the exponent, pooled rows and all directions.
 
 >>> import pandas as pd
 >>> table = pd.DataFrame({"model": ["lab-small"], "features": ["nu"], "row_r2": [0.9], "layer_r2": [0.4]})
@@ -14,7 +14,7 @@ import altair as alt
 import pandas as pd
 
 from geowall.figures import theme
-from geowall.figures.marks import colour, hypothesis, listed, named, names_in_colour, reach, short, spoken
+from geowall.figures.marks import colour, hypothesis, listed, named, names_in_colour, short, spoken
 
 METRIC_WORDS = {
     "nmse": "NMSE, trimmed (paper)",
@@ -64,35 +64,6 @@ def fig_readings(readings: pd.DataFrame, usual: str) -> alt.TopLevelMixin:
 def _spans(rows: pd.DataFrame) -> list[tuple[str, float, float]]:
     ends = rows.groupby("model", sort=False)["correlation"].agg(["min", "max"])
     return [(model, row["min"], row["max"]) for model, row in ends.iterrows()]
-
-
-def fig_grids(exponents: pd.DataFrame, form: str) -> alt.TopLevelMixin:
-    """The exponent by layer for every architecture and training schedule."""
-    table = exponents[(exponents["metric"] == "nmse") & (exponents["form"] == form)]
-    table = named(table).assign(grid=table["architecture"] + ", " + table["schedule"])
-    table = table.iloc[table.groupby("name")["layer"].transform("nunique").argsort(kind="stable")]
-    grids = list(dict.fromkeys(table["grid"]))
-    scale = alt.Scale(domain=grids, range=theme.CATEGORY[: len(grids)])
-    shade = alt.Color("grid:N", scale=scale, legend=alt.Legend(title=None, orient="top"))
-    panels = []
-    for i, name in enumerate(dict.fromkeys(table["name"])):
-        x = alt.X("layer:Q", title="layer").axis(grid=False, tickCount=6, format="d")
-        y = alt.Y("alpha_width:Q", title="width exponent α" if i == 0 else None)
-        y = y.scale(domain=reach(table["alpha_width"], 0, 0.3), nice=False)
-        tooltip = ["grid:N", "layer:Q", alt.Tooltip("alpha_width:Q", format=".3f"), "extrapolated:N"]
-        base = alt.Chart(table[table["name"] == name]).encode(x=x, y=y, color=shade, tooltip=tooltip)
-        lines = base.mark_line(strokeWidth=2) + base.mark_circle(size=40, opacity=1)
-        panels.append(lines.properties(width=235, height=180, title=name))
-    counts = table.groupby(["name", "grid"], sort=False)["layer"].nunique()
-    said = "; ".join(f"{name}, {grid}: {n} layer{'s' * (n > 1)}" for (name, grid), n in counts.items())
-    means = table.groupby(["name", "grid"], sort=False)["alpha_width"].mean()
-    values = "; ".join(f"{name}, {grid}: {a:.2f}" for (name, grid), a in means.items())
-    return theme.finish(
-        alt.hconcat(*panels, spacing=18),
-        "grids",
-        caption=f"The exponent by layer for every grid of autoencoders trained ({said}). Means: {values}.",
-        alt=f"Lines by layer. {said}. Means: {values}.",
-    )
 
 
 def fig_pooled(checkpoints: pd.DataFrame, curves: pd.DataFrame) -> alt.TopLevelMixin:

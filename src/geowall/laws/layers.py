@@ -156,7 +156,7 @@ def spans(layers: pd.DataFrame, slopes: pd.DataFrame) -> pd.DataFrame:
 
 
 def recipe_of(laws: pd.DataFrame, form: str) -> dict[str, list]:
-    """Return the sparsities and the two backbone widths that the measured laws of a table were fitted to."""
-    own = laws[(laws["form"] == form) & (laws["source"] != "published")]
+    """Return the sparsities and the two backbone widths that the usual laws of a table were fitted to."""
+    own = usual_grid(laws[(laws["form"] == form) & (laws["source"] != "published")])
     widths = [int(own["narrow"].min()), int(own["wide"].max())]
     return {"ks": sorted(set(own["k"].astype(float))), "backbone": widths}
