@@ -184,14 +184,41 @@ def test_intervals_come_from_documents():
         lambda x: torch.ones_like(x),
         lambda x: x[0],
         lambda x: x[:1].expand(400, -1),
+        lambda x: x[:, :1],
     ],
-    ids=["nan", "few", "constant", "vector", "one point"],
+    ids=["nan", "few", "constant", "vector", "one point", "one coordinate"],
 )
 def test_bad_clouds_are_refused_in_three_lines(spoil):
     x = torch.randn(400, 5, generator=torch.Generator().manual_seed(0))
     with pytest.raises(GeowallError) as error:
         summary.summarise(spoil(x), n_bootstrap=0)
     assert len(str(error.value).splitlines()) == 3
+
+
+def test_equal_points_are_kept_up_to_ten_and_refused_where_nothing_lies_between():
+    x = torch.randn(300, 5, generator=torch.Generator().manual_seed(0))
+    heap = cloud.prepare(torch.cat([x, x[:1].expand(200, -1)]), trim=0.0, duplicates="keep")
+    assert (len(heap.points), heap.n_duplicates) == (309, 191)
+    found = summary.measure(heap, summary.Recipe(n_local=20), 0)
+    assert bool(found.set_index("estimator")["value"].drop("tail_exponent").notna().all())
+    twice = cloud.prepare(torch.cat([x, x]), trim=0.0, duplicates="keep")
+    with pytest.raises(GeowallError, match="no local geometry"):
+        summary.measure(twice, summary.Recipe(n_local=20), 0)
+
+
+@pytest.mark.parametrize("unit", [2.0**-60, 2.0**60])
+def test_the_unit_of_activations_is_of_no_account(unit):
+    x = torch.randn(300, 5, generator=torch.Generator().manual_seed(0))
+    a, b = (summary.summarise(y, recipe={"n_local": 20}, n_bootstrap=20) for y in (x, unit * x))
+    pd.testing.assert_frame_equal(a, b)
+
+
+def test_words_and_clusters_that_mean_nothing_are_refused():
+    for words in ({"tangent": "points"}, {"tangent_about": "median"}):
+        with pytest.raises(GeowallError, match="no such recipe"):
+            summary.Recipe(**words)
+    with pytest.raises(GeowallError, match="more clusters than points"):
+        surrogates.surrogate("clusters", torch.eye(5), 0, n_clusters=6)
 
 
 def test_duplicates_and_constant_columns_are_counted_and_more_dimensions_than_points_are_fine():

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from geowall.paths import GeowallError
 
+COPIES = {"drop": 1, "keep": 10}  # of a row; fewer than the neighbours that any estimator looks at
+
 
 @dataclass(frozen=True)
 class Cloud:
@@ -48,7 +50,8 @@ def prepare(
         points: activations.
         documents: where each comes from; by default each row is on its own.
         trim: share of the rows dropped at each end of the norms, before centring.
-        duplicates: ``drop`` keeps the first of equal rows; ``keep`` keeps all.
+        duplicates: ``drop`` keeps the first of equal rows; ``keep`` keeps ten, since among more of them
+            every neighbour is at no distance, and there is nothing to measure.
         centre: subtract the mean of what is left.
 
     Raises:
@@ -57,13 +60,10 @@ def prepare(
     points = torch.as_tensor(points).detach().float()
     _check(points, documents, trim, duplicates)
     n = len(points)
-    kept = torch.arange(n)
-    if duplicates == "drop":
-        _, first = np.unique(points.numpy(), axis=0, return_index=True)
-        kept = torch.from_numpy(np.sort(first))
+    kept = torch.from_numpy(np.flatnonzero(_copy(points.numpy()) < COPIES[duplicates]))
     n_duplicates = n - len(kept)
     cut = int(trim * len(kept))
-    order = points[kept].norm(dim=1).argsort(stable=True)[cut : len(kept) - cut]
+    order = to_unit(points[kept]).norm(dim=1).argsort(stable=True)[cut : len(kept) - cut]
     kept = kept[order.sort().values]
     chosen = points[kept]
     if len(chosen) < 3:
@@ -81,6 +81,24 @@ def prepare(
     return Cloud(chosen.contiguous(), where[kept], kept, n, n_duplicates, 2 * cut, constant)
 
 
+def _copy(rows: np.ndarray) -> np.ndarray:
+    """How many equal rows come before each."""
+    _, group, count = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    order = np.argsort(group.ravel(), kind="stable")
+    before = np.empty(len(rows), dtype=np.int64)
+    before[order] = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
+    return before
+
+
+def to_unit(x: Float[Tensor, "point d"]) -> Float[Tensor, "point d"]:
+    """``x`` by a power of two, its largest coordinate about one: exact, and no square leaves float32.
+
+    >>> to_unit(torch.tensor([[3e-30, 1e-30]])).max() > 0.5
+    tensor(True)
+    """
+    return x * 2.0 ** -int(x.abs().max().clamp(min=torch.finfo(x.dtype).tiny).log2().floor())
+
+
 def _check(points: Tensor, documents: object, trim: float, duplicates: str) -> None:
     if points.ndim != 2 or not points.numel():
         why = f"the shape is {tuple(points.shape)} where [row, d] belongs"
@@ -92,6 +110,6 @@ def _check(points: Tensor, documents: object, trim: float, duplicates: str) -> N
     if documents is not None and len(documents) != len(points):
         why = f"{len(documents)} documents are named for {len(points)} rows"
         raise GeowallError("no cloud to measure", why, "name one document a row")
-    if not 0 <= trim < 0.5 or duplicates not in ("drop", "keep"):
+    if not 0 <= trim < 0.5 or duplicates not in COPIES:
         why = f"trim is {trim} and duplicates is {duplicates!r}"
         raise GeowallError("no such cloud", why, "give a trim in [0, 0.5) and drop or keep")

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from geowall.geometry import curvature, dimension, spectrum
-from geowall.geometry.cloud import Cloud, prepare
+from geowall.geometry.cloud import Cloud, prepare, to_unit
 from geowall.kernels.local_geometry import local_geometry
 from geowall.kernels.neighbours import Graph, neighbours
 from geowall.manifolds import generator
@@ -51,6 +51,12 @@ class Recipe:
     dim: int = 0  # tangent dimension; 0 takes the median, as the paper does
     duplicates: str = "drop"
     n_local: int = 0  # points at which curvatures are taken, drawn by seed; 0: all
+
+    def __post_init__(self) -> None:
+        """Refuse words that mean nothing: nothing else would notice them."""
+        if self.tangent not in ("window", "point") or self.tangent_about not in ("point", "mean"):
+            why = f"tangent is {self.tangent!r} and tangent_about is {self.tangent_about!r}"
+            raise GeowallError("no such recipe", why, "use window or point, and point or mean")
 
 
 def summarise(
@@ -98,7 +104,7 @@ def pointwise(
 
     An estimate is the sum of the one over the sum of the other. The second part holds what has no points.
     """
-    x = cloud.points
+    x = to_unit(cloud.points)  # nothing below has a unit
     largest = max(recipe.window, recipe.window_nu, recipe.large, recipe.tangent_k, 128)
     if len(x) <= max(recipe.window, recipe.large):
         why = (
@@ -108,6 +114,7 @@ def pointwise(
     graph = neighbours(x, min(recipe.k, largest, len(x) - 1))
     log_ratio = dimension.log_ratio(graph.distance)
     local = dimension.windowed(log_ratio, graph.index, recipe.window, recipe.window_method)
+    _refuse_heaps(graph.distance, local, min(recipe.small, 20))
     every, ones = torch.arange(len(x)), torch.ones(len(x), dtype=torch.float64)
     nu = dimension.heterogeneity(local, graph.index, recipe.window_nu)
     sound = ~log_ratio.isnan() & (log_ratio > 0)
@@ -139,10 +146,21 @@ def pointwise(
     return pairs, scalars
 
 
+def _refuse_heaps(distance: Tensor, local: Tensor, k: int) -> None:
+    """Points on top of each other have no dimension, and a curvature of zero that nobody measured."""
+    heaped = local.isnan() | (distance[:, k - 1] == 0)
+    if bool(heaped.any()):
+        why = f"{int(heaped.sum())} of {len(local)} points lie on their neighbours, or all around them do"
+        raise GeowallError("the cloud has no local geometry there", why, 'drop equal rows: duplicates="drop"')
+
+
 def tangent_dimension(local: Tensor, log_ratio: Tensor, d: int, recipe: Recipe) -> int:
     """Median of the per-point TwoNN estimates, clipped to [1, min(K - 1, d - 1)] (the paper's k_t)."""
     if recipe.dim:
         return recipe.dim
+    if d < 2:
+        why = "its points have one coordinate that varies"
+        raise GeowallError("the cloud cannot bend", why, "give two or more, or ask for the dimension alone")
     single = 1.0 / log_ratio[~log_ratio.isnan() & (log_ratio > 0)]
     median = float((local if recipe.tangent == "window" else single).nanmedian())
     return int(np.clip(round(median), 1, min(recipe.small - 1, recipe.tangent_k - 1, d - 1)))

@@ -37,13 +37,16 @@ def surrogate(
         d_flat: dimensions of ``flat``.
 
     Raises:
-        GeowallError: an unknown kind.
+        GeowallError: an unknown kind, or more clusters than points.
     """
     random = generator(seed)
     if kind == "gaussian":
         return _gaussian(x, random)
     if kind == "flat":
         return _gaussian(x, random, d_flat)
+    if kind == "clusters" and n_clusters > len(x):
+        why = f"{len(x)} points were to make {n_clusters} clusters"
+        raise GeowallError("there are more clusters than points", why, "ask for fewer")
     if kind == "clusters":
         found = KMeans(n_clusters, n_init=1, max_iter=30, random_state=seed).fit_predict(x.numpy())
         cell, twin = torch.from_numpy(found), torch.empty_like(x)

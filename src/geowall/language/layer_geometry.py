@@ -19,6 +19,7 @@ from geowall.language import labels, samples
 from geowall.language.activations import Site
 from geowall.language.cache import loaded
 from geowall.language.sites import config_of
+from geowall.paths import GeowallError
 
 COLUMNS = [
     *("source", "model", "layer", "site", "estimator", "value", "low", "high"),
@@ -89,6 +90,15 @@ def beside_surrogates(
     return pd.concat(rows, ignore_index=True)
 
 
+def _every(model: str, looked_at: Sequence[int]) -> tuple[int, ...]:
+    """All layers of a model, of which those looked at must be some."""
+    every = tuple(range(n_layers(model)))
+    if not looked_at or not set(looked_at) <= set(every):
+        why = f"{model} has the layers 0 to {every[-1]}, and {list(looked_at)} were asked for"
+        raise GeowallError("there is no such layer to look at", why, "name some of them")
+    return every
+
+
 def cloud_of(
     model: str, layer: int, n_points: int, recipe: Recipe, sequences: int, seed: int, site: str = "res",
     layers: Sequence[int] = (),
@@ -143,7 +153,7 @@ def sensitivity(
     Columns ``estimator, value, model, layer, variant, n_points``.
     """
     base, rows = Recipe(**recipe), []
-    every = tuple(range(n_layers(model)))
+    every = _every(model, layers)
     for layer in layers:
         for variant in VARIANTS:
             settings, n = _varied(base, variant, n_points)
@@ -185,7 +195,7 @@ def groups(
     Parts are those of the token's class, of its place in the sequence, and ``all tokens``; a part with too
     few tokens is left out. Columns ``model, layer, part, group, estimator, value, low, high, n_points``.
     """
-    settings, every, rows = Recipe(**recipe), tuple(range(n_layers(model))), []
+    settings, every, rows = Recipe(**recipe), _every(model, layers), []
     store = samples.stored(model, sequences, seed, every)
     masks = _masks(samples.labelled(model, sequences, seed), store.places, store.index["position"].to_numpy())
     documents = store.index["document"].to_numpy()
@@ -199,6 +209,9 @@ def groups(
             found = measure(cloud, settings, n_bootstrap, seed)
             found = found[found["estimator"].isin(FOUR)].drop(columns="k")
             rows.append(found.assign(model=model, layer=layer, part=part, group=group))
+    if not rows:
+        why = f"{len(documents)} tokens were read and {n_points} of one kind were asked for"
+        raise GeowallError("no part of a layer was measured", why, "give more sequences, or fewer points")
     return pd.concat(rows, ignore_index=True)
 
 
