@@ -141,6 +141,14 @@ def test_cells_never_extrapolate_and_carry_their_geometry():
     (cell,) = from_tables.from_checkpoints(pd.DataFrame(rows), 20, shape)
     assert cell.widths == (64, 128) and cell.geometry == {"d_int": 7.0}
     assert np.allclose(cell.losses, [64**-0.25 / 20, 128**-0.25 / 20])
+    sites = pd.concat([shape, shape.assign(site="mlp", value=3.0)])
+    both = pd.concat([pd.DataFrame(rows).assign(site=site) for site in ("mlp", "res", "att")])
+    shapes = {c.kind: c.geometry for c in from_tables.from_checkpoints(both, 20, sites)}
+    assert shapes == {"res/topk/": {"d_int": 7.0}, "mlp/topk/": {"d_int": 3.0}, "att/topk/": {}}
+    (anywhere,) = from_tables.from_checkpoints(
+        pd.DataFrame(rows).assign(site="mlp"), 20, shape.drop(columns="site")
+    )
+    assert anywhere.geometry == {"d_int": 7.0}
     gemma = from_tables.published(*map(published.read, (published.LAYERS, published.SHOWCASE)))
     assert len(gemma) == 66 and max(len(c.widths) for c in gemma) == 7
     with pytest.raises(GeowallError, match="no set of widths at layer 3"):
@@ -256,6 +264,11 @@ def test_the_lab_of_the_book_is_planned_and_compared():
     told = chapter.forecasts(few, pd.DataFrame(), 16.0)
     assert set(told["part"]) == {"fitted", "hidden", "ahead"} and told["layer"].nunique() == 4
     assert told.loc[told["part"] == "ahead", "nmse"].isna().all()
+    others = few[(few["architecture"] == "jumprelu") & (few["schedule"] == "matched")]
+    others = pd.concat(
+        [few, others.assign(site="mlp", nmse=1.7 * others["nmse"], weights="mlp" + others["weights"])]
+    )
+    pd.testing.assert_frame_equal(chapter.forecasts(others, pd.DataFrame(), 16.0), told)
     hidden = told[told["part"] == "hidden"]
     assert (hidden["predicted"] / hidden["nmse"]).between(0.5, 2).all()
 
@@ -284,6 +297,22 @@ def test_advice_for_a_target_a_width_and_neither(mine: pd.DataFrame):
     assert done["recommended"] == 512 and "already" in advice.report(done)
     never = advice.advise(mine, 1, 30, target=0.0001, teachers=[])
     assert never["recommended"] is None and "no width up to" in advice.report(never)
+
+
+def test_one_site_is_planned_at_a_time(mine: pd.DataFrame):
+    worse = mine.assign(site="mlp", nmse=2 * mine["nmse"])
+    stream, both = (advice.advise(table, 1, 30, teachers=[]) for table in (mine, pd.concat([worse, mine])))
+    assert (
+        both["site"] == "res"
+        and both["losses"] == stream["losses"]
+        and both["n_layers"] == stream["n_layers"]
+    )
+    asked = advice.advise(pd.concat([worse, mine]), 1, 30, site="mlp", teachers=[])
+    assert asked["site"] == "mlp" and np.allclose(asked["losses"], 2 * np.array(stream["losses"]))
+    alone = advice.advise(pd.concat([worse, mine[mine["layer"] != 1]]), 1, 30, teachers=[])
+    assert alone["losses"] == asked["losses"] and "layer 1 (mlp) at" in advice.report(alone)
+    with pytest.raises(GeowallError, match="more than one set of widths"):
+        advice.advise(pd.concat([worse, worse.assign(site="att")]), 1, 30, teachers=[])
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def advise(
     table and by ``teachers`` (by default the lab's layers and the published ones of Gemma 2).
 
     Returns:
-        model, layer, k, fitted (widths), losses, recommended (None if no width within reach will do),
+        model, layer, site, k, fitted (widths), losses, recommended (None if no width within reach will do),
         probability, features, n_layers (that taught the prior), and table: width, nmse, low_80, high_80, low,
         high.
 
@@ -130,6 +130,7 @@ def advise(
     return {
         "model": cell.model,
         "layer": layer,
+        "site": cell.kind.split("/")[0],
         "k": float(k),
         "fitted": list(cell.widths),
         "losses": list(cell.losses),
@@ -149,13 +150,16 @@ def known(k: float) -> tuple[Cell, ...]:
     cells = from_tables.published(layers, showcase)
     if (ROOT / LAB).is_file():
         lab = pd.read_parquet(ROOT / LAB)
-        lab = lab[(lab["schedule"] == "matched") & (lab["architecture"] == "jumprelu")]
+        lab = lab[
+            (lab["schedule"] == "matched") & (lab["architecture"] == "jumprelu") & (lab["site"] == "res")
+        ]
         shapes = pd.read_parquet(ROOT / SHAPES) if (ROOT / SHAPES).is_file() else None
         cells += from_tables.from_checkpoints(lab, float(np.clip(k, 10.0, 30.0)), shapes)
     return tuple(cells)
 
 
 def _chosen(table: pd.DataFrame, layer: int, asked: dict[str, str]) -> pd.DataFrame:
+    """Rows of what was asked for, at one site; where none was asked for, the residual stream if it can be."""
     for name, value in asked.items():
         if value and not (table[name] == value).any():
             there = ", ".join(sorted(map(str, table[name].unique())))
@@ -167,7 +171,10 @@ def _chosen(table: pd.DataFrame, layer: int, asked: dict[str, str]) -> pd.DataFr
         there = ", ".join(map(str, sorted(table["layer"].unique())))
         what = f"no checkpoint of layer {layer} is in the table"
         raise GeowallError("nothing was planned", what, f"choose --layer among {there}")
-    return table
+    here = table.loc[table["layer"] == layer, "site"]
+    if (here == DEFAULTS["site"]).any():
+        return table[table["site"] == DEFAULTS["site"]]
+    return table[table["site"] == here.iloc[0]] if here.nunique() == 1 else table
 
 
 def _refuse_k(rows: pd.DataFrame, k: float) -> None:
@@ -221,8 +228,9 @@ def report(found: dict[str, object]) -> str:
     """The advice in lines of plain text, for a terminal."""
     fitted = ", ".join(f"{w:,}: {v:.4f}" for w, v in zip(found["fitted"], found["losses"], strict=True))
     given = f" and {' and '.join(found['features'])}" if found["features"] else ""
+    site = "" if found["site"] == DEFAULTS["site"] else f" ({found['site']})"
     lines = [
-        f"{found['model']} layer {found['layer']} at {found['k']:g} active latents; measured {fitted}",
+        f"{found['model']} layer {found['layer']}{site} at {found['k']:g} active latents; measured {fitted}",
         f"prior from {found['n_layers']} other layers{given}",
         "",
         f"{'latents':>10}  {'nmse':>8}  {'80 %':>17}  {'95 %':>17}",

@@ -75,7 +75,9 @@ def from_checkpoints(
         if len(error) < least:
             continue
         kind = "/".join(str(named[name]) for name in OWN[2:] if name in named)
-        shape = shapes.get((named["model"], int(named["layer"])), {})
+        here = (named["model"], int(named["layer"]))
+        # a table of shapes without sites serves every site
+        shape = shapes.get((*here, named.get("site", "res")), shapes.get((*here, ""), {}))
         widths, losses = tuple(map(int, error.index)), tuple(np.exp(error.to_numpy()).tolist())
         made.append(Cell(str(named["model"]), int(named["layer"]), widths, losses, shape, kind))
     return made
@@ -102,28 +104,30 @@ def published(layers: pd.DataFrame, showcase: pd.DataFrame, k: int = 50) -> list
     return made
 
 
-def _shapes(geometry: pd.DataFrame | None) -> dict[tuple[str, int], dict[str, float]]:
-    """Summaries of each layer by (model, layer), from a long or a wide table."""
+def _shapes(geometry: pd.DataFrame | None) -> dict[tuple[str, int, str], dict[str, float]]:
+    """Summaries of each layer by (model, layer, site), from a long or a wide table."""
     if geometry is None or geometry.empty:
         return {}
     wide = wide_geometry(geometry)
     columns = [name for name in SUMMARIES if name in wide]
     return {
-        (str(row["model"]), int(row["layer"])): {name: float(row[name]) for name in columns}
+        (str(row["model"]), int(row["layer"]), str(row.get("site", ""))): {n: float(row[n]) for n in columns}
         for _, row in wide.iterrows()
     }
 
 
 def wide_geometry(geometry: pd.DataFrame) -> pd.DataFrame:
-    """A row for each layer of the residual stream, a column for each estimator: model, layer, d_int, ...
+    """A row for each layer and site, a column for each estimator: model, layer, site, d_int, ...
+
+    A table that is wide already is returned as it is, and one without sites stays without.
 
     Raises:
         GeowallError: for a table that has neither ``estimator`` and ``value`` nor any summary as a column.
     """
     if {"estimator", "value"} <= set(geometry):
-        own = geometry[geometry["site"] == "res"] if "site" in geometry else geometry
-        first = own.drop_duplicates(["model", "layer", "estimator"])  # the value is the same in every row
-        table = first.pivot(index=["model", "layer"], columns="estimator", values="value")
+        key = [name for name in ("model", "layer", "site") if name in geometry]
+        first = geometry.drop_duplicates([*key, "estimator"])  # the value is the same in every row
+        table = first.pivot(index=key, columns="estimator", values="value")
         return table.reset_index().rename_axis(columns=None)
     if not {"model", "layer"} <= set(geometry) or not set(SUMMARIES) & set(geometry):
         why = f"its columns are {', '.join(map(str, geometry.columns))}"

@@ -46,9 +46,11 @@ def wall_floors(
     Takes ``layer_laws`` and ``floors`` of chapter 07, ``layer_geometry`` of 06, and the published layers.
     """
     found = floors.layer_floors(laws, pd.DataFrame(), details)
-    columns = ["model", "layer", *floors.SUMMARIES]
-    shapes = [from_tables.wide_geometry(table).reindex(columns=columns) for table in (lab, paper)]
-    return floors.at_one_k(found.merge(pd.concat(shapes), how="left", on=["model", "layer"]))
+    columns = ["model", "layer", "site", *floors.SUMMARIES]
+    wide = [from_tables.wide_geometry(table) for table in (lab, paper)]
+    shapes = [table.assign(site=table.get("site", USUAL["site"])).reindex(columns=columns) for table in wide]
+    shapes = pd.concat(shapes)
+    return floors.at_one_k(found.merge(shapes, how="left", on=["model", "layer", "site"]))
 
 
 def usual(table: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from geowall.laws.tables import where
 from geowall.wall.claims import NONE, Claim, Control
 from geowall.wall.evidence import Found, MissingError, cell, correlation, made, only, share
 from geowall.wall.floors import at_one_k
@@ -152,10 +153,15 @@ def floors_by(laws: pd.DataFrame, geometry: pd.DataFrame, source: str, summary: 
     """Correlation over layers of fitted floors with a geometric summary."""
     own = floors(laws, source)
     if "estimator" in geometry:
-        first = geometry[geometry["estimator"] == summary].drop_duplicates(["model", "layer"])
-        geometry = first.rename(columns={"value": summary})
+        geometry = _of_stream(geometry, summary).rename(columns={"value": summary})
     both = own.merge(geometry[["model", "layer", summary]], on=["model", "layer"]).dropna(subset=["floor"])
     return correlation(both["floor"], both[summary])
+
+
+def _of_stream(geometry: pd.DataFrame, summary: str) -> pd.DataFrame:
+    """A summary's value at each layer of the residual stream, once."""
+    own = where(geometry, estimator=summary, site=LAB["site"])
+    return own.drop_duplicates(["model", "layer"])
 
 
 def made_by_filters(planted: pd.DataFrame) -> Found:
@@ -189,14 +195,14 @@ def shares_by(details: pd.DataFrame, geometry: pd.DataFrame, summary: str) -> Fo
     """Correlation over lab layers of the floor's share of the least error with a geometric summary."""
     own = only(details, "07/floors", **LAB)
     own = at_one_k(own.assign(extrapolated=False))
-    first = geometry[geometry["estimator"] == summary].drop_duplicates(["model", "layer"])
+    first = _of_stream(geometry, summary)
     both = own.merge(first[["model", "layer", "value"]], on=["model", "layer"])
     return correlation(both["floor_share"], both["value"])
 
 
 def clearly_curved(excess: pd.DataFrame, surrogate: str) -> Found:
     """Share of layers whose curvature lies clearly above that of a flat twin."""
-    rows = only(excess, "06/excess", estimator="kappa_ms", surrogate=surrogate)
+    rows = only(excess, "06/excess", estimator="kappa_ms", surrogate=surrogate, site=LAB["site"])
     return share(rows["low"] > 0)
 
 

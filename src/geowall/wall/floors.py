@@ -53,7 +53,8 @@ def layer_floors(
         return table.reset_index(drop=True)
     shapes = wide_geometry(geometry)
     known = [name for name in SUMMARIES if name in shapes]
-    return table.merge(shapes[["model", "layer", *known]], how="left", on=["model", "layer"])
+    key = [name for name in ("model", "layer", "site") if name in shapes]
+    return table.merge(shapes[[*key, *known]], how="left", on=key)
 
 
 def at_one_k(table: pd.DataFrame) -> pd.DataFrame:
