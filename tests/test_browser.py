@@ -126,7 +126,8 @@ class Visit:
 
     def shoot(self, name: str, kind: str) -> None:
         SHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=SHOTS / f"{_short(name)}-{kind}.png", full_page=True)
+        path = SHOTS / f"{_short(name)}-{kind}.jpg"
+        self.page.screenshot(path=path, full_page=True, type="jpeg", quality=80)  # half the time of a PNG
 
     def __enter__(self) -> Visit:
         return self
@@ -194,11 +195,15 @@ def _hover_points(page: Page, chart: int) -> list[tuple[float, float]]:
     )
 
 
+def _to_touch(desk: Visit, charts: list) -> list:
+    """All of a page's charts over http; from the disk, where the same code draws them, the first."""
+    return charts if desk.scheme == "http" else charts[:1]
+
+
 def test_tooltips_answer_on_hover(desk: Visit) -> None:
-    specs = [json.loads(s) for s in desk.page.locator("script.gw-spec").all_inner_texts()]
-    for number, spec in enumerate(specs):
-        if '"tooltip"' in json.dumps(spec):
-            assert _tooltip_shows(desk.page, number), spec["usermeta"]["name"]
+    texts = desk.page.locator("script.gw-spec").all_inner_texts()
+    for number, text in _to_touch(desk, [(n, text) for n, text in enumerate(texts) if '"tooltip"' in text]):
+        assert _tooltip_shows(desk.page, number), json.loads(text)["usermeta"]["name"]
     assert desk.complaints == []
 
 
@@ -215,7 +220,8 @@ def _tooltip_shows(page: Page, chart: int) -> bool:
 
 def test_sliders_move_what_the_chart_says(desk: Visit) -> None:
     page = desk.page
-    for chart in page.locator(".gw-chart:has(form.vega-bindings input[type=range])").all():
+    moving = page.locator(".gw-chart:has(form.vega-bindings input[type=range])").all()
+    for chart in _to_touch(desk, moving):
         drawn = chart.locator("svg.marks .role-mark")
         texts = []
         for slider in chart.locator("input[type=range]").all():
