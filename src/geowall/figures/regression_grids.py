@@ -36,7 +36,11 @@ def labelled(table: pd.DataFrame) -> pd.DataFrame:
 def fig_grids(exponents: pd.DataFrame, form: str) -> alt.TopLevelMixin:
     """The exponent by layer for every architecture, training schedule and site."""
     table = labelled(exponents[(exponents["metric"] == "nmse") & (exponents["form"] == form)])
-    table = table.iloc[table.groupby("name")["layer"].transform("nunique").argsort(kind="stable")]
+    order = {
+        "size": table.groupby("name")["layer"].transform("nunique"),
+        "other": table["grid"] != USUAL_NAME,
+    }
+    table = table.assign(**order).sort_values(["size", "name", "other", "grid", "layer"])
     grids = sorted(set(table["grid"]), key=lambda grid: (grid != USUAL_NAME, grid))
     scale = alt.Scale(domain=grids, range=theme.CATEGORY[: len(grids)])
     shade = alt.Color("grid:N", scale=scale, legend=alt.Legend(title=None, orient="top", columns=5))
@@ -88,19 +92,20 @@ def table_of(grids: pd.DataFrame) -> str:
     rows = rows.sort_values(["size", "name", "usual", "n_layers"], ascending=[True, True, False, False])
     by = [rows[rows["features"] == name] for name in ("kappa_ms", "d_int")]
     lines = [
-        "| Grid | Layers | Mean | Shift | $r$, $\\kappa_{ms}$ | $r$, $d_{int}$ | $R^2$, $\\kappa_{ms}$ "
-        "| $R^2$, $d_{int}$ |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
+        "| Grid | Layers | Mean | Shift | $r$: $\\kappa_{ms}$, $d_{int}$ "
+        "| $R^2$: $\\kappa_{ms}$, $d_{int}$ |",
+        "|---|--:|--:|--:|--:|--:|",
     ]
     for curved, wide in zip(*(table.to_dict("records") for table in by), strict=True):
-        numbers = [rows[s] for s in ("correlation", "loo_r2") for rows in (curved, wide)]
+        pairs = [f"{_number(curved[s])}, {_number(wide[s])}" for s in ("correlation", "loo_r2")]
+        pairs = [pair.replace("–, –", "–") for pair in pairs]
         shift = _number(curved["shift"], "+.2f") if curved["grid"] != USUAL_NAME else "–"
         cells = [
             f"{curved['name']}, {curved['grid']}",
             str(curved["n_layers"]),
             _number(curved["alpha_mean"]),
         ]
-        lines.append(f"| {' | '.join([*cells, shift, *map(_number, numbers)])} |")
+        lines.append(f"| {' | '.join([*cells, shift, *pairs])} |")
     return "\n".join(lines)
 
 
