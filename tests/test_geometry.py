@@ -84,6 +84,7 @@ def test_bias_and_spread_are_of_single_measurements_over_the_truth():
     sized = found[(found["quantity"] == "dimension") & (found["factor"] == "sample size")]
     assert sized["level"].tolist() == [50, 100, 200]
     assert np.allclose(sized["bias"], -0.1) and np.allclose(sized["spread"], 0.1)
+    assert np.allclose(sized["low"], -0.296) and np.allclose(sized["high"], 0.096)
     noisy = found[(found["factor"] == "noise")].set_index(["quantity", "level"])["bias"]
     assert noisy["dimension", 0.5] == 0.5 and noisy["curvature", 0.5] == -0.5 and noisy["curvature", 0.0] == 0
 

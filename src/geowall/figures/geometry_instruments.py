@@ -117,11 +117,7 @@ def fig_curvature_calibration(table: pd.DataFrame) -> alt.TopLevelMixin:
 def fig_bias(table: pd.DataFrame) -> alt.TopLevelMixin:
     """Bias and spread against sample size and noise, estimators of dimension above, of curvature below."""
     drawn = table[table["estimator"].isin(list(READINGS))]
-    half = 1.96 * drawn["spread"]
-    drawn = drawn.assign(
-        name=drawn["estimator"].map(READINGS), at=drawn["level"].map("{:,g}".format),
-        low=drawn["bias"] - half, high=drawn["bias"] + half,
-    )  # fmt: skip
+    drawn = drawn.assign(name=drawn["estimator"].map(READINGS), at=drawn["level"].map("{:,g}".format))
     rows = []
     for quantity, own in drawn.groupby("quantity", sort=False):
         scale = alt.Scale(domain=list(dict.fromkeys(own["name"])), range=COLOURS)
@@ -143,9 +139,9 @@ def fig_bias(table: pd.DataFrame) -> alt.TopLevelMixin:
     return theme.finish(
         chart,
         "bias",
-        caption="Mean error of each estimator as a share of the truth, with where 95 % of single "
-        f"measurements fall; every cloud is turned at random. Largest: {found}.",
-        alt=f"Four panels of relative errors by sample size and noise. Largest: {found}.",
+        caption="Mean error of each estimator as a share of the truth; bars hold 95 % of the single "
+        f"measurements of every shape. Every cloud is turned at random. Largest mean: {found}.",
+        alt=f"Four panels of relative errors by sample size and noise. Largest mean: {found}.",
     )
 
 
