@@ -135,7 +135,7 @@ def test_sites_are_compared_on_equal_widths_and_never_mixed(data, charts):
         assert table.loc["mlp", column] == pytest.approx(table.loc["res", column], rel=1e-3)
     said = laws_words.sites(data["sites"], K)
     assert "(residual stream)" in said and "(MLP output)" in said and "nan" not in said
-    assert laws_words.sites(data["sites"].iloc[:0], K).startswith("All of the lab's")
+    assert laws_words.sites(data["sites"].iloc[:0], K).startswith("No other site")
     explorer = charts[5].to_dict()["params"][0]["bind"]["options"]
     assert "lab-small, MLP output" in explorer
     for chart in (charts[0], charts[1], *charts[3:5], *charts[6:]):

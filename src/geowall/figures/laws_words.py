@@ -106,7 +106,8 @@ def _outside(row: dict[str, object], others: pd.DataFrame, sigma: float) -> str:
     said = (
         f"The exception is {row['model'].rsplit('-', 1)[-1].upper()} layer {row['layer']}: "
         f"{row['floor']:.4f} ({row['low']:.4f} to {row['high']:.4f}), printed {row['printed']:.3f}. With "
-        f"that floor the curve would have to miss each point by {row['misfit'] * sigma:.1%}."
+        f"that floor the curve would miss the points by {row['misfit'] * sigma:.1%} (root mean square), "
+        f"{row['misfit']:.0f} times this noise."
     )
     if row["dof"]:
         return said
@@ -188,7 +189,7 @@ def subsets(table: pd.DataFrame) -> str:
 def sites(table: pd.DataFrame, k: float) -> str:
     """Compare the exponents and floors of the sites of a model."""
     if table.empty:
-        return "All of the lab's dictionaries sit on the residual stream: no other site has laws here."
+        return f"No other site has dictionaries to compare with those of the residual stream at k = {k:g}."
     names = table["site"].map(SITES).fillna(table["site"])
     alpha, share = (
         spoken([f"{value:{form}} ({name})" for value, name in zip(table[column], names, strict=True)])

@@ -84,25 +84,32 @@ def budgets(cells: pd.DataFrame, exponents: pd.DataFrame, k: float) -> pd.DataFr
 def sites(cells: pd.DataFrame, exponents: pd.DataFrame, k: float) -> pd.DataFrame:
     """Compare the sites of each model that has several, on the layers and widths that all of them have.
 
-    JumpReLU at matched budgets. Columns: source, model, site, n_layers, alpha_width (median of the chords),
-    n_floors (layers with a fit), floor_share (median), n_clear (floors whose interval excludes zero), narrow,
-    wide. No rows where every model has one site.
+    JumpReLU at matched budgets, within the checkpoints. Columns: source, model, site, n_layers, alpha_width
+    (median of the chords), n_floors (layers with a fit), floor_share (median), n_clear (floors whose interval
+    excludes zero), narrow, wide. No rows where no model has two sites to compare.
     """
     usual = {"architecture": "jumprelu", "schedule": "matched", "k": k, "extrapolated": False}
-    here = where(cells, **usual)
-    several = here.groupby("model")["site"].transform("nunique")
-    shared = here.groupby(["model", "layer", "d_sae"])["site"].transform("nunique")
-    here = here[(several > 1) & (shared == several)]
-    key = ["source", "model", "site"]
-    if here.empty:
+    key, grid = ["source", "model", "site"], where(cells, **usual)
+    here = _at_all_sites(grid, grid, ["model", "layer", "d_sae"])
+    chords = _at_all_sites(where(exponents, form="secant", **usual), grid, ["model", "layer"])
+    if here.empty or chords.empty:
         return pd.DataFrame(columns=[*key, *SITE_COLUMNS])
-    found = intervals.floors(here).assign(clear=lambda t: t["low"] > 0).groupby(key, sort=False)
-    made = found.agg(
-        n_floors=("layer", "size"), floor_share=("floor_share", "median"), n_clear=("clear", "sum"),
-        narrow=("narrow", "min"), wide=("wide", "max"),
+    fits = _at_all_sites(intervals.floors(here), grid, ["model", "layer"])
+    fits = fits.assign(clear=fits["low"] > 0).groupby(key, sort=False)
+    alphas = chords.groupby(key, sort=False)["alpha_width"]
+    made = alphas.agg(n_layers="size", alpha_width="median").join(
+        fits.agg(
+            n_floors=("layer", "size"), floor_share=("floor_share", "median"), n_clear=("clear", "sum"),
+            narrow=("narrow", "min"), wide=("wide", "max"),
+        )
     )  # fmt: skip
-    chords = where(exponents, form="secant", **usual).merge(here[["model", "layer"]].drop_duplicates())
-    alphas = chords.groupby(key)["alpha_width"]
-    made = made.assign(n_layers=alphas.size(), alpha_width=alphas.median()).reset_index()
-    order = made["site"].map({STREAM: 0}).fillna(1)
-    return made.iloc[order.argsort(kind="stable")][[*key, *SITE_COLUMNS]].reset_index(drop=True)
+    counts = dict.fromkeys(("n_floors", "n_clear", "narrow", "wide"), int)
+    made = made.dropna().reset_index().astype(counts)
+    order = made["site"].ne(STREAM).argsort(kind="stable")
+    return made.iloc[order][[*key, *SITE_COLUMNS]].reset_index(drop=True)
+
+
+def _at_all_sites(table: pd.DataFrame, grid: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Keep what every site that a model has in ``grid`` has too, of models that have several."""
+    several = table["model"].map(grid.groupby("model")["site"].nunique())
+    return table[(several > 1) & (table.groupby(by)["site"].transform("nunique") == several)]
