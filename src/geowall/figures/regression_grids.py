@@ -126,13 +126,17 @@ def told(grids: pd.DataFrame, layers: pd.DataFrame) -> str:
     one = other[other["features"] == "kappa_ms"]
     lacking = sorted({SITES.get(site, site) for site in one.loc[~one["own_geometry"], "site"]})
     good = other[(other["loo_r2"] > 0) & other["features"].isin(["kappa_ms", "d_int"])]
-    found = [f"{r.grid} by {hypothesis(r.features)} ({signed(r.loo_r2)})" for r in good.itertuples()]
+    found = [
+        f"{r.grid} by {hypothesis(r.features)} ($R^2$ = {signed(r.loo_r2)}, $r$ = {signed(r.correlation)})"
+        for r in good.itertuples()
+    ]
     far = one[one["n_extrapolated"] > 0]
     words = [
         "Shift: of the mean from the usual grid, on the same layers and widths. $r$ and $R^2$ on left-out "
         "layers: with the geometry of the site itself, where there are layers enough. Over the layers of "
         f"the usual grid the exponent has a standard deviation of {listed(spread)}. Of other grids "
-        f"{spoken(found or ['none'])} {'are' if len(found) > 1 else 'is'} predicted better than by the mean.",
+        f"{spoken(found or ['none'])} {'are' if len(found) > 1 else 'is'} predicted better than by the mean"
+        f"{'; the law needs a negative $r$' if found else ''}.",
     ]
     if lacking:
         words.append(f"No geometry was measured at {spoken(lacking)}, so nothing is regressed there.")
