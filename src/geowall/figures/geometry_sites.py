@@ -85,15 +85,13 @@ def told(table: pd.DataFrame) -> str:
         return "Only the residual stream was measured here: `other_sites` names what else can be."
     model = table["model"].iloc[0]
     own = table[table["model"] == model].set_index(["site", "estimator"])
-    parts = [
-        f"At the {SITES[site]}, " + ", ".join(_beside(own, site, name) for name in FOUR) for site in others
-    ]
+    parts = [f"{SITES[site]} " + ", ".join(_beside(own, site, name) for name in FOUR) for site in others]
     clear = spoken(
         [f"{own.loc[(s, 'kappa_ms'), 'clear']:.0%} of the layers ({SITES[s]})" for s in ("res", *others)]
     )
     along = spoken([f"{signed(own.loc[(s, 'kappa_ms'), 'correlation'])} ({SITES[s]})" for s in others])
     return (
-        f"Median over the layers of {model}, beside the residual stream's. {'; '.join(parts)}. κ_ms is "
+        f"Medians over the layers of {model}, the residual stream's in brackets: {'; '.join(parts)}. κ_ms is "
         f"clearly above the flat twin's at {clear}. Over layers it correlates with the stream's at {along}."
     )
 
