@@ -37,7 +37,7 @@ book: $(READY)  ## execute every chapter and build a browsable book of that run
 
 test: lint  ## lint, notebooks at quick, unit tests, strict book build, browser test
 	@$(GEOWALL) run
-	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal  # a thread for each worker's core
 
 run: $(READY)  ## run chapters: make run CH=08 P="k=75"; all of them without CH
 	@$(GEOWALL) run $(CH) --profile $(PROFILE) $(foreach p,$(P),-p $(p))
