@@ -12,7 +12,7 @@ import pandas as pd
 
 from geowall.figures.laws import on_stream, with_series
 from geowall.figures.laws_floors import FORMS
-from geowall.figures.marks import SITES, spoken
+from geowall.figures.marks import SITES, signed, spoken
 from geowall.laws.scaling.floors import GAO
 
 
@@ -192,7 +192,7 @@ def sites(table: pd.DataFrame, k: float) -> str:
         return f"No other site has dictionaries to compare with those of the residual stream at k = {k:g}."
     names = table["site"].map(SITES).fillna(table["site"])
     alpha, share = (
-        spoken([f"{value:{form}} ({name})" for value, name in zip(table[column], names, strict=True)])
+        spoken([f"{signed(value, form)} ({name})" for value, name in zip(table[column], names, strict=True)])
         for column, form in (("alpha_width", ".2f"), ("floor_share", ".0%"))
     )
     clear = counted(
