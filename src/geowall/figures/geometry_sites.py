@@ -56,10 +56,10 @@ def _panel(own: pd.DataFrame) -> alt.LayerChart:
     )
     tips = ["name:N", "layer:Q", *(alt.Tooltip(f"{c}:Q", format=".3f") for c in columns[2:])]
     y = alt.Y("value:Q", title=None).scale(zero=True).axis(tickCount=5)
-    band = base.mark_area(opacity=0.3).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
+    bars = base.mark_rule(strokeWidth=3, opacity=0.45).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
     line = base.mark_line(strokeWidth=2, point={"size": 18}).encode(y=y, tooltip=tips)
     twin = base.mark_line(strokeWidth=1.2, strokeDash=[4, 3]).encode(y="surrogate_value:Q")
-    return band + twin + line
+    return bars + twin + line
 
 
 def _colour(own: pd.DataFrame) -> alt.Color:
