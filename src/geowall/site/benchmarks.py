@@ -25,11 +25,20 @@ _NAMES = {
     "B9": "laws of many layers with their bootstraps",
     "B10": "making the book: rendered, made again, made after a change",
 }
+_REFERENCES = {
+    "B1": "loss curves of the eager twin",
+    "B2": "sparsemax and its gradient in double precision",
+    "B3": "errors of the same checkpoint by the peer",
+    "B5": "TwoNN and MLE of scikit-dimension",
+    "B6": "curvatures by their definition, in double precision",
+    "B8": "hidden states of a bare forward",
+    "B9": "`scipy.optimize.curve_fit`",
+}
 _NOTHING = "No benchmark has been recorded yet: `make bench` writes the results this page is drawn from."
 
 
 def table(path: Path) -> str:
-    """Return the page's Markdown: ratios to peers, times without a peer, growth, and the machine."""
+    """Return the page's Markdown: ratios to peers, times without a peer, growth, agreement, the machine."""
     if not path.is_file():
         return _NOTHING
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -38,6 +47,7 @@ def table(path: Path) -> str:
         ("## Against a peer", ratios([row for row in rows if "ratio" in row])),
         ("## On its own", seconds([row for row in rows if "ratio" not in row and "seconds" in row])),
         ("## How cost grows", slopes([row for row in rows if "slope" in row])),
+        ("## The same answers", differences([row for row in rows if "largest_difference" in row])),
         ("## Measured on", _machine(found)),
     ]
     return "\n\n".join(f"{heading}\n\n{text}" for heading, text in parts if text)
@@ -80,6 +90,24 @@ def slopes(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def differences(rows: list[dict[str, Any]]) -> str:
+    """Largest difference of our results from a reference, which must be small before anything is timed.
+
+    >>> row = {"id": "B5", "largest_difference": 7e-9}
+    >>> print(differences([row, row | {"largest_difference": 0.0}]).splitlines()[-1])
+    | B5 | intrinsic dimensions of one cloud | TwoNN and MLE of scikit-dimension | 7.0e-09 |
+    """
+    if not rows:
+        return ""
+    most: dict[str, float] = {}
+    for row in rows:
+        most[row["id"]] = max(most.get(row["id"], 0.0), row["largest_difference"])
+    lines = ["| | Results | Reference | Largest difference |", "|---|---|---|--:|"]
+    for name, off in sorted(most.items()):
+        lines.append(f"| {name} | {_NAMES.get(name, '')} | {_REFERENCES.get(name, '')} | {off:.1e} |")
+    return "\n".join(lines)
+
+
 def _machine(found: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in sorted(found.get("versions", {}).items()))
     device = str(found.get("device", "not recorded")).rstrip(".")
@@ -88,7 +116,7 @@ def _machine(found: dict[str, Any]) -> str:
         says += " No GPU has measured anything yet: that column is empty, not zero."
     kernels = [
         f"{name}: {_NAMES[name]}"
-        for name in sorted({row["id"] for row in found["results"]})
+        for name in sorted({row["id"] for row in found["results"]}, key=lambda name: int(name[1:]))
         if name in _NAMES
     ]
     return f"{says}\n\n{'; '.join(kernels)}." if kernels else says
