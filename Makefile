@@ -17,6 +17,8 @@ GEOWALL := $(BIN)/python -m geowall
 
 export PYTHONDONTWRITEBYTECODE ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# One test worker more than cores, for some wait for a browser, a kill or a lock; one thread each, or they spin.
+export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 
 .DEFAULT_GOAL := help
 .PHONY: help env book test run estimate publish site serve status bench lint format clean
@@ -37,7 +39,7 @@ book: $(READY)  ## execute every chapter and build a browsable book of that run
 
 test: lint  ## lint, notebooks at quick, unit tests, strict book build, browser test
 	@$(GEOWALL) run
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal  # a thread for each worker's core
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 run: $(READY)  ## run chapters: make run CH=08 P="k=75"; all of them without CH
 	@$(GEOWALL) run $(CH) --profile $(PROFILE) $(foreach p,$(P),-p $(p))
