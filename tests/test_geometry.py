@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -52,6 +53,15 @@ def test_corrected_dimensions_hold_the_truth_within_their_interval(known):
     fixed = calibration.corrections(*known)
     inside = (fixed["low"] <= fixed["truth"]) & (fixed["truth"] <= fixed["high"])
     assert inside.mean() >= 0.9 and len(fixed) == 12
+
+
+def test_a_reading_beyond_every_reference_is_at_least_the_largest(known):
+    reference = known[1]
+    beyond = 1.0 + reference["value"].max()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a page shows them
+        found = calibration.corrected(beyond, "d_int", reference)
+    assert found == (np.inf, reference["d"].max(), np.inf)
 
 
 @pytest.mark.parametrize(("name", "d"), calibration.MANIFOLDS, ids=lambda part: str(part))

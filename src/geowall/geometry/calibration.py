@@ -163,12 +163,10 @@ def corrected(value: float, estimator: str, reference: pd.DataFrame) -> tuple[fl
         curve = np.maximum.accumulate(own["value"].to_numpy())
         beyond = value > curve[-1]
         found.append(np.nan if beyond else float(np.interp(value, curve, own["d"], left=own["d"].min())))
+    if np.isnan(found).all():
+        return np.inf, float(reference["d"].max()), np.inf
     if np.isnan(found).any():
-        return (
-            float(np.nanmean(found)) if not np.isnan(found).all() else np.inf,
-            float(np.nanmin(found)),
-            np.inf,
-        )
+        return float(np.nanmean(found)), float(np.nanmin(found)), np.inf
     return float(np.mean(found)), float(min(found)), float(max(found))
 
 
