@@ -16,12 +16,11 @@ import altair as alt
 import pandas as pd
 
 from geowall.figures import theme
-from geowall.figures.marks import SYMBOLS, WORDS, signed, spoken
+from geowall.figures.marks import SITES, SYMBOLS, WORDS, signed, spoken
 
 FOUR = list(WORDS)
-SITES = {"res": "residual stream", "att": "attention heads", "mlp": "MLP output"}
-COLOURS = [theme.BLUE, theme.ORANGE, theme.GREEN]
 BESIDE = "gaussian_same_dim"  # the surrogate that every site has
+COLOURS = [theme.BLUE, theme.ORANGE, theme.GREEN]
 
 
 def fig_sites(table: pd.DataFrame) -> alt.TopLevelMixin:

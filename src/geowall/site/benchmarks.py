@@ -10,6 +10,7 @@ The page is drawn from ``benchmarks/results.json``. A GPU column without a measu
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +95,11 @@ def differences(rows: list[dict[str, Any]]) -> str:
     """Largest difference of our results from a reference, which must be small before anything is timed.
 
     >>> row = {"id": "B5", "largest_difference": 7e-9}
-    >>> print(differences([row, row | {"largest_difference": 0.0}]).splitlines()[-1])
+    >>> unknown = {"id": "B9", "largest_difference": float("nan")}  # its reference was not installed
+    >>> print(differences([row, row | {"largest_difference": 0.0}, unknown]).splitlines()[-1])
     | B5 | intrinsic dimensions of one cloud | TwoNN and MLE of scikit-dimension | 7.0e-09 |
     """
+    rows = [row for row in rows if math.isfinite(row["largest_difference"])]
     if not rows:
         return ""
     most: dict[str, float] = {}
