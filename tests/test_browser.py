@@ -332,8 +332,16 @@ def test_a_phone_shows_everything(browser: Browser, site: Site, name: str) -> No
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         widths = page.evaluate(WIDTHS)
         assert [(name, width, room) for name, width, room in widths if width > room + 1] == []
+        assert page.evaluate(HANGING) == []
         assert visit.outside == visit.complaints == []
 
+
+# Figures whose caption has a line, or its link, that ends to the right of the figure.
+HANGING = """[...document.querySelectorAll('figure.gw-figure')].filter(figure => {
+  const edge = figure.getBoundingClientRect().right + 0.5;
+  return [...figure.querySelectorAll('figcaption a, figcaption .caption-text')]
+    .some(part => [...part.getClientRects()].some(line => line.right > edge));
+}).map(figure => figure.id)"""
 
 # Of each chart: its name, the width it drew at, the width it has.
 WIDTHS = """[...document.querySelectorAll('.gw-chart')].map(chart => [
