@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from geowall.paths import ROOT, GeowallError
-from geowall.runs import fingerprint, session, store
+from geowall.runs import chapters, fingerprint, session, store
 from geowall.runs.parameters import Parameter, ParameterError, parse
 from geowall.runs.progress import Progress
 
@@ -98,6 +98,27 @@ def test_a_changed_helper_changes_the_fingerprint_of_those_who_import_it(tmp_pat
     assert fingerprint.imported_files("from geowall import a") == before
     (package / "laws" / "c.py").write_text("x = 2\n")
     assert fingerprint.imported_files("from geowall import a") != before
+
+
+def test_a_changed_kernel_changes_the_fingerprint_of_those_who_compile_it(tmp_path: Path, monkeypatch):
+    kernels = tmp_path / "src" / "geowall" / "kernels"
+    kernels.mkdir(parents=True)
+    (kernels / "fast.py").write_text('def run():\n    return library("fast.cpp")\n')
+    for name in ("fast.cpp", "other.cpp"):
+        (kernels / name).write_text("int x = 1;\n")
+    monkeypatch.setattr(fingerprint, "_SOURCE", tmp_path / "src")
+    before = fingerprint.imported_files("from geowall.kernels import fast")
+    assert set(before) == {"src/geowall/kernels/fast.py", "src/geowall/kernels/fast.cpp"}
+    (kernels / "other.cpp").write_text("int x = 2;\n")
+    assert fingerprint.imported_files("from geowall.kernels import fast") == before
+    (kernels / "fast.cpp").write_text("int x = 2;\n")
+    assert fingerprint.imported_files("from geowall.kernels import fast") != before
+
+
+def test_every_kernel_in_cpp_is_among_the_sources_of_a_chapter():
+    reached = [fingerprint.sources(chapter.notebook) for chapter in chapters.every()]
+    for path in (ROOT / "src" / "geowall" / "kernels").glob("*.cpp"):
+        assert any(str(path.relative_to(ROOT)) in found for found in reached), path
 
 
 def test_arguments_of_a_table_are_told_apart():

@@ -1,7 +1,7 @@
 """What a run depends on, as one short identifier.
 
-A chapter depends on its notebook, on the files of the package that it imports, directly or not, on the
-libraries, and on its parameters. The data it reads are recorded by the run itself, with their hashes, as a
+A chapter depends on its notebook, on the files of the package that it imports, directly or not, and the C++
+sources that these compile, on the libraries, and on its parameters. The data it reads are recorded by the run itself, with their hashes, as a
 compiler records the headers it met; a finished run is reused when all of these still hold.
 
 >>> "src/geowall/paths.py" in imported_files("from geowall import paths")
@@ -39,8 +39,18 @@ def imported_files(code: str) -> dict[str, str]:
 
 @functools.cache
 def _imports_of(path: Path, modified: int) -> tuple[Path, ...]:
-    package = ".".join(path.relative_to(_SOURCE).parent.parts)
-    return tuple(_modules(path.read_text(encoding="utf-8"), package))
+    if path.suffix != ".py":
+        return ()
+    package, code = ".".join(path.relative_to(_SOURCE).parent.parts), path.read_text(encoding="utf-8")
+    return (*_modules(code, package), *_compiled(code, path.parent))
+
+
+def _compiled(code: str, folder: Path) -> Iterable[Path]:
+    """Yield the C++ sources beside a module that it names, as in ``compiled.library("neighbours.cpp")``."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(".cpp"):
+            if (folder / node.value).is_file():
+                yield folder / node.value
 
 
 def _modules(code: str, package: str) -> Iterable[Path]:
