@@ -7,13 +7,14 @@ import importlib
 import io
 import json
 import math
+import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from geowall.paths import ROOT, GeowallError
-from geowall.runs import chapters, fingerprint, session, store
+from geowall.runs import chapters, fingerprint, provenance, session, store
 from geowall.runs.parameters import Parameter, ParameterError, parse
 from geowall.runs.progress import Progress
 
@@ -128,6 +129,46 @@ def test_arguments_of_a_table_are_told_apart():
     assert session._stamp(table) != session._stamp(table.rename(columns={"a": "b"}))
     with pytest.raises(GeowallError):
         session._stamp(len)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch) -> session.Run:
+    """A run of a chapter whose parameters name no model, in a book with one model in its lab."""
+    monkeypatch.setenv("GEOWALL_RUN_FOLDER", str(tmp_path / "run"))
+    monkeypatch.setenv("GEOWALL_STEPS", str(tmp_path / "steps"))
+    monkeypatch.setattr(session, "ROOT", tmp_path)
+    (tmp_path / "data" / "lab" / "mine").mkdir(parents=True)
+    (tmp_path / "data" / "lab" / "mine" / "model.safetensors").write_text("weights")
+    return session.Run("01_capacity_allocation", ROOT / "notebooks" / "01_capacity_allocation.ipynb", {}, {})
+
+
+def steps(run: session.Run) -> int:
+    return len(list(run._steps.glob("*.parquet")))
+
+
+def test_a_table_kept_for_later_is_not_that_of_other_libraries(run: session.Run, monkeypatch):
+    for _ in range(2):
+        run.table("sizes", named, ["other"])
+    assert steps(run) == 1
+    monkeypatch.setattr(provenance, "versions", lambda: {"numpy": "999"})
+    run.table("sizes", named, ["other"])
+    assert steps(run) == 2
+
+
+def test_weights_that_only_an_argument_names_are_inputs_of_the_run(run: session.Run, tmp_path: Path):
+    weights = tmp_path / "data" / "lab" / "mine" / "model.safetensors"
+    run.table("sizes", named, ["other"])
+    assert run._inputs == {}
+    run.table("sizes", named, {"deep": [["mine"]]})
+    assert run._inputs == {"data/lab/mine/model.safetensors": store.sha256(weights)} and steps(run) == 2
+    weights.write_text("other weights")
+    os.utime(weights, ns=(1, 1))  # a clock may be too coarse to tell the two apart
+    run.table("sizes", named, {"deep": [["mine"]]})
+    assert run._inputs == {"data/lab/mine/model.safetensors": store.sha256(weights)} and steps(run) == 3
+
+
+def named(models) -> pd.DataFrame:
+    return pd.DataFrame({"models": [len(models)]})
 
 
 def test_progress_says_cell_and_time_left_and_is_quiet_in_a_pipe():

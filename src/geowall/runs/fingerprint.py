@@ -1,8 +1,9 @@
 """What a run depends on, as one short identifier.
 
 A chapter depends on its notebook, on the files of the package that it imports, directly or not, and the C++
-sources that these compile, on the libraries, and on its parameters. The data it reads are recorded by the run itself, with their hashes, as a
-compiler records the headers it met; a finished run is reused when all of these still hold.
+sources that these compile, on the libraries, and on its parameters. The data it reads are recorded by the run
+itself, with their hashes, as a compiler records the headers it met; a finished run is reused when all of
+these still hold.
 
 >>> "src/geowall/paths.py" in imported_files("from geowall import paths")
 True
@@ -47,10 +48,9 @@ def _imports_of(path: Path, modified: int) -> tuple[Path, ...]:
 
 def _compiled(code: str, folder: Path) -> Iterable[Path]:
     """Yield the C++ sources beside a module that it names, as in ``compiled.library("neighbours.cpp")``."""
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(".cpp"):
-            if (folder / node.value).is_file():
-                yield folder / node.value
+    literals = (node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant))
+    names = (text for text in literals if isinstance(text, str) and text.endswith(".cpp"))
+    yield from (folder / name for name in names if (folder / name).is_file())
 
 
 def _modules(code: str, package: str) -> Iterable[Path]:

@@ -20,13 +20,16 @@ from geowall.paths import ROOT
 # The libraries whose version can change a number or a picture.
 _LIBRARIES = (
     "altair",
+    "nnsight",
     "numba",
     "numpy",
     "pandas",
     "pyarrow",
     "scikit-learn",
     "scipy",
+    "tokenizers",
     "torch",
+    "transformers",
     "vl-convert-python",
 )
 

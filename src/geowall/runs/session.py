@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import inspect
 import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,26 @@ def _injected(namespace: dict[str, Any]) -> list[str]:
     return [target.id for node in nodes for target in node.targets]
 
 
-def _lab_files(values: dict[str, Any]) -> list[Path]:
-    """Return the files of the lab's models that parameters name: a run depends on weights as on tables."""
-    given = [one for value in values.values() for one in (value if isinstance(value, list) else [value])]
+def _weights(*values: Any) -> dict[str, str]:
+    """Return the hashes of the lab's models that ``values`` name: a run depends on weights as on tables."""
+    given = set(_texts(values))
     models = (folder for folder in (ROOT / "data" / "lab").glob("*") if folder.name in given)
-    return sorted(path for folder in models for path in folder.glob("*") if path.is_file())
+    files = sorted(path for folder in models for path in folder.glob("*") if path.is_file())
+    return {str(path.relative_to(ROOT)): _hashed(path, path.stat().st_mtime_ns) for path in files}
+
+
+@functools.cache
+def _hashed(path: Path, modified: int) -> str:
+    return store.sha256(path)  # every table of a chapter asks for the same megabytes
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in lists and mappings, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
 
 
 class Run:
@@ -76,7 +92,8 @@ class Run:
         self.folder = Path(os.environ.get("GEOWALL_RUN_FOLDER") or ROOT / "runs" / chapter / self.id)
         self._steps = Path(os.environ.get("GEOWALL_STEPS") or ROOT / "runs" / chapter / ".steps")
         self._started, self._tables = time.monotonic(), {}
-        self._inputs = {str(path.relative_to(ROOT)): store.sha256(path) for path in _lab_files(values)}
+        self._weights = _weights(values)
+        self._inputs = dict(self._weights)
         self._checks: list[dict[str, Any]] = []
         self._saved_seconds = 0.0
         display(Markdown(f"Run `{self.id}` on `{provenance.device()}`."))
@@ -99,9 +116,13 @@ class Run:
         """Return ``function(*args, **kwargs)``, kept on disk as ``tables/<name>.parquet`` and ``.csv``.
 
         The result of the same call of the same code is reused, so a run that was killed goes on from its last
-        table. Arguments are literals, arrays or tables.
+        table: the same libraries too, and the same weights where a parameter or an argument names a model of
+        the lab. Arguments are literals, arrays or tables.
         """
-        key = fingerprint.digest(name, _sources_of(function), [_stamp(a) for a in args], _stamp(kwargs))
+        weights = self._weights | _weights(args, kwargs)
+        self._inputs |= weights
+        code = _sources_of(function), provenance.versions(), weights
+        key = fingerprint.digest(name, *code, [_stamp(a) for a in args], _stamp(kwargs))
         step = self._steps / f"{name}-{key}.parquet"
         if not step.exists():
             began = time.monotonic()
