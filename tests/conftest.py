@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+import geowall
 from geowall.paths import ROOT
 from geowall.runs.store import locked
 from geowall.site import build
@@ -72,7 +73,8 @@ class Book:
         return self.root / "runs" / "01_tiny"
 
     def environment(self) -> dict[str, str]:
-        return os.environ | {"GEOWALL_ROOT": str(self.root), "PYTHONPATH": str(self.root), **self.extra}
+        path = f"{self.root}{os.pathsep}{Path(geowall.__file__).parents[1]}"  # the package that is tested
+        return os.environ | {"GEOWALL_ROOT": str(self.root), "PYTHONPATH": path, **self.extra}
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "geowall", *map(str, arguments)]

@@ -38,12 +38,12 @@ def wait_for(what, seconds: float = 60.0):
 
 
 def asleep(book: Book) -> bool:
-    """Tell whether the chapter is in its sleeping cell, the fifth."""
+    """Tell whether the chapter is in its sleeping cell: the sixth, for the profile injects one."""
     try:
         pages = [nbformat.read(path, as_version=4) for path in book.runs.glob(".*/01_tiny.ipynb")]
     except nbformat.reader.NotJSONError:  # it is being written just now
         return False
-    return any(page.cells[4].metadata.get("papermill", {}).get("status") == "running" for page in pages)
+    return any(page.cells[5].metadata.get("papermill", {}).get("status") == "running" for page in pages)
 
 
 def test_a_run_leaves_page_tables_and_provenance(book: Book):
@@ -134,7 +134,7 @@ def test_yaml_text_where_a_number_belongs_is_refused(book: Book, tmp_path: Path)
 
 def test_an_unknown_chapter_names_the_nearest(book: Book):
     done = book.run("run", "01_tinny")
-    assert done.returncode == 1 and "01_tiny" in done.stderr and len(done.stderr.strip().splitlines()) == 3
+    assert done.returncode == 2 and "01_tiny" in done.stderr and len(done.stderr.strip().splitlines()) == 3
 
 
 def test_a_failing_cell_leaves_the_published_page_and_says_why(book: Book):
@@ -181,12 +181,33 @@ def test_kill_minus_nine_loses_nothing(book: Book):
     running.send_signal(signal.SIGKILL)
     running.wait()
     assert tree(book.root / "book") == published
-    assert "running   0" in book.run("status").stdout
+    assert re.search(r"running   0\n  failed    full-\w+\.failed", book.run("status").stdout)
+    (failed,) = book.runs.glob("*.failed")
+    assert not [path for path in book.runs.glob(".full-*") if path.is_dir()]
+    message = (failed / "message.txt").read_text().splitlines()
+    assert message[0] == "chapter 01_tiny stopped at cell 6" and "killed" in message[1] and len(message) == 3
+    assert nbformat.read(failed / "failed.ipynb", as_version=4).cells[4].outputs
     write_notebook(book.root / "notebooks" / "01_tiny.ipynb", [*CELLS[:-1], 'print("new")', CELLS[-1]])
     assert book.run("publish", "01").returncode == 0
     assert book.times_computed() == before, "the table finished before the kill was computed again"
     assert tree(book.root / "book") != published
     assert book.run("clean").returncode == 0 and not list(book.runs.glob(".*"))
+
+
+def test_a_kernel_that_dies_is_said_in_three_lines(book: Book):
+    (book.root / "tiny.py").write_text("import os\n\nos.kill(os.getpid(), 9)\n")
+    done = book.run("run", "01")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "stopped at cell 4\n  why: DeadKernelError: the kernel died" in done.stderr
+    assert "the kernel died" in next(book.runs.glob("*.failed/message.txt")).read_text()
+
+
+def test_a_kernel_that_does_not_start_is_said_in_three_lines(book: Book):
+    (book.root / "ipykernel_launcher.py").write_text('raise SystemExit("no room for a kernel")\n')
+    done = book.run("run", "01")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "no Python kernel started" in done.stderr and "no room for a kernel" in done.stderr
+    assert "no room for a kernel" in next(book.runs.glob("*.failed/message.txt")).read_text()
 
 
 def test_two_runs_at_once_execute_once(book: Book):

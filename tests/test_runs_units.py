@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import errno
 import importlib
 import io
 import json
@@ -10,11 +11,12 @@ import math
 import os
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 import pytest
 
 from geowall.paths import ROOT, GeowallError
-from geowall.runs import chapters, fingerprint, provenance, session, store
+from geowall.runs import chapters, execute, failed, fingerprint, provenance, session, store
 from geowall.runs.parameters import Parameter, ParameterError, parse
 from geowall.runs.progress import Progress
 
@@ -129,6 +131,41 @@ def test_arguments_of_a_table_are_told_apart():
     assert session._stamp(table) != session._stamp(table.rename(columns={"a": "b"}))
     with pytest.raises(GeowallError):
         session._stamp(len)
+
+
+def test_what_a_kill_left_is_told_by_whoever_next_takes_the_lock(tmp_path: Path, monkeypatch):
+    chapter = chapters.find("01")
+    place = execute.place_of(chapter, "quick", {}, tmp_path)
+    page = nbformat.read(chapter.notebook, as_version=4)
+    page.cells[2].metadata["papermill"] = {"status": "running"}
+    for name, file in (("0123abcd", "tables"), ("4567cdef", "provenance.json"), ("89ab0123", chapter.name)):
+        work = place.with_name(
+            f".{place.name}.{name}"
+        )  # killed before the first cell, after the last, between
+        work.mkdir(parents=True)
+        nbformat.write(page, work / f"{file}.ipynb") if file == chapter.name else (work / file).write_text("")
+
+    def stop(*_: object) -> None:
+        assert failed.folder_of(place).exists()
+        raise GeowallError("this run", "stops", "too")
+
+    monkeypatch.setattr(execute, "_execute", stop)
+    with pytest.raises(GeowallError, match="this run"):
+        execute.run(chapter, "quick", {}, tmp_path)
+    message = (failed.folder_of(place) / "message.txt").read_text()
+    assert message.startswith(f"chapter {chapter.name} stopped at cell 3\n  why: the process was killed")
+    assert (failed.folder_of(place) / "failed.ipynb").exists()
+    assert {path.name for path in place.parent.iterdir()} == {
+        failed.lock_of(place).name,
+        failed.folder_of(place).name,
+    }
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_and_a_used_up_share_of_one_are_full(number: int):
+    assert store.is_disk_full(OSError(number, os.strerror(number)))
+    assert store.is_disk_full(f"[Errno {number}] {os.strerror(number)}: 'table.csv'")
+    assert not store.is_disk_full(OSError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any
 
 import nbformat
 
-from geowall.paths import ROOT, GeowallError
+from geowall.paths import ROOT
 from geowall.runs import parameters
 
 
@@ -81,7 +81,7 @@ def find(name: str) -> Chapter:
             return chapter
     near = difflib.get_close_matches(wanted, known, 1, cutoff=0.3)
     why = f"the chapters are: {', '.join(known)}"
-    raise GeowallError(
+    raise parameters.ParameterError(
         f"there is no chapter {name!r}: nothing ran", why, f"geowall run {near[0][:2] if near else '08'}"
     )
 

@@ -2,7 +2,8 @@
 
 While a chapter runs, its files lie in a hidden folder; only a run whose every cell passed is moved, in one
 step, to ``runs/<chapter>/<profile>-<id>/``. A run that failed leaves ``failed.ipynb`` and ``message.txt`` in
-``runs/<chapter>/<profile>-<id>.failed/``. Tables that were finished before a kill are not computed again.
+``runs/<chapter>/<profile>-<id>.failed/`` (:mod:`geowall.runs.failed`). Tables that were finished before a
+kill are not computed again.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, Protocol
 
 import nbformat
 import papermill
+from jupyter_client.kernelspec import NoSuchKernel
 from nbclient.exceptions import DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
@@ -29,7 +31,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from geowall.paths import ROOT, GeowallError
-from geowall.runs import fingerprint, parameters, provenance, store
+from geowall.runs import failed, fingerprint, parameters, provenance, store
 from geowall.runs.chapters import Chapter
 from geowall.runs.page import html_of, normalised
 
@@ -61,10 +63,6 @@ class Result:
     folder: Path
     seconds: float
     cached: bool
-
-
-class ChapterError(GeowallError):
-    """A chapter stopped; what it left is in its ``.failed`` folder."""
 
 
 class _WatchedEngine(NBClientEngine):
@@ -104,12 +102,14 @@ def run(
 ) -> Result:
     """Execute ``chapter`` at ``profile`` with the checked values ``given`` (:meth:`Chapter.resolve`).
 
-    Returns the finished run under ``out/<chapter>/``; raises :class:`ChapterError` when a cell fails.
+    Returns the finished run under ``out/<chapter>/``; raises :class:`~geowall.runs.failed.ChapterError` when
+    a cell fails.
     """
     place = place_of(chapter, profile, given, out)
     watch = watch or Silent()
     # A second run with the same sources and parameters waits for the first and then finds its work done.
-    with _guarded(place), store.locked(place.with_name(f".{place.name}.lock"), watch.wait):
+    with _guarded(place), store.locked(failed.lock_of(place), watch.wait):
+        failed.bury(place)
         if not force and is_complete(place):
             return Result(place, _provenance(place)["seconds"], cached=True)
         chapter.ask("preflight", given)
@@ -120,7 +120,7 @@ def run(
             starts = _execute(chapter, profile, given, at_defaults, work, _steps(place), watch)
             seconds = _finish(chapter, work, starts)
             store.swap_folder(work, place)
-    shutil.rmtree(_failed(place), ignore_errors=True)
+    shutil.rmtree(failed.folder_of(place), ignore_errors=True)
     return Result(place, seconds, cached=False)
 
 
@@ -156,10 +156,6 @@ def _provenance(folder: Path) -> dict[str, Any]:
 
 def _steps(place: Path) -> Path:
     return place.parent / ".steps"
-
-
-def _failed(place: Path) -> Path:
-    return place.with_name(f"{place.name}.failed")
 
 
 @contextmanager
@@ -217,6 +213,10 @@ def _execute(
     except DeadKernelError as error:
         why = "the kernel died, most often because memory ran out"
         raise _failure(chapter, work, f"cell {len(starts)}", why, "DeadKernelError") from error
+    except (RuntimeError, NoSuchKernel, OSError) as error:
+        if starts or store.is_disk_full(error):
+            raise
+        raise _unstarted(chapter, work, error) from error
     return [*starts, time.monotonic()]
 
 
@@ -237,10 +237,6 @@ def _kernel_environment(profile: str, at_defaults: bool, work: Path, steps: Path
 def _failure(chapter: Chapter, work: Path, where: str, why: str, kind: str) -> GeowallError:
     """Move the half-executed page to the ``.failed`` folder with its message; return the error to raise."""
     place = work.with_name(work.name[1:].rsplit(".", 1)[0])
-    failed = _failed(place)
-    page = work / f"{chapter.name}.ipynb"
-    if page.exists():
-        page.rename(work / "failed.ipynb")
     what, why, fix = f"chapter {chapter.name} stopped at {where}", why.strip(), ""
     if "\n  why: " in why:  # the notebook raised one of our own three-line errors
         what, why = why.split("\n  why: ", 1)
@@ -250,14 +246,19 @@ def _failure(chapter: Chapter, work: Path, where: str, why: str, kind: str) -> G
         what, why, fix = full.what, full.why, full.fix
     else:
         why = f"{kind}: {why.splitlines()[0] if why else 'no message'}"
-    fix = fix or f"open {failed / 'failed.ipynb'}, mend the cause, then run again: finished tables are kept"
-    error = ChapterError(what, why, fix)
-    try:
-        store.write_text(work / "message.txt", f"{error}\n")
-        store.swap_folder(work, failed)
-    except OSError:  # a full disk may refuse even this; the message still reaches the terminal
-        shutil.rmtree(work, ignore_errors=True)
-    return error
+    return failed.leave(work, place, what, why, fix)
+
+
+def _unstarted(chapter: Chapter, work: Path, error: Exception) -> GeowallError:
+    """Say why no kernel answered: Jupyter's error, and the last line that the kernel itself wrote."""
+    log = work / "kernel.log"
+    said = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
+    last = next((line.strip() for line in reversed(said) if line.strip()), "")
+    why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    what = f"chapter {chapter.name} stopped before its first cell: no Python kernel started"
+    fix = "rm .venv/.installed && make env, then run the same command again"
+    place = work.with_name(work.name[1:].rsplit(".", 1)[0])
+    return failed.leave(work, place, what, f"{why}; it said: {last}" if last else why, fix)
 
 
 def _finish(chapter: Chapter, work: Path, starts: list[float]) -> float:

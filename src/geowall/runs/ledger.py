@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from geowall.paths import ROOT
-from geowall.runs import chapters, fingerprint, store
+from geowall.runs import chapters, failed, fingerprint, store
 from geowall.runs.chapters import Chapter
 
 COSTS = ROOT / "book" / "costs.json"
@@ -67,10 +67,14 @@ def is_current(chapter: Chapter) -> bool | None:
 
 
 def status(out: Path) -> list[dict[str, Any]]:
-    """Return a row for each chapter: its published page, its finished, running and failed runs."""
+    """Return a row for each chapter: its published page, its finished, running and failed runs.
+
+    What a killed run left behind becomes a failed run first, with a message that says so.
+    """
     rows = []
     for chapter in chapters.every():
         folder, record = out / chapter.name, provenance_of(chapter.published)
+        failed.bury_all(folder)
         current = is_current(chapter)
         rows.append(
             {

@@ -109,21 +109,31 @@ def locked(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[N
         yield
 
 
-def is_locked(path: Path) -> bool:
-    """Tell whether a living process holds the lock on ``path``."""
-    if not path.exists():
-        return False
+@contextmanager
+def locked_now(path: Path) -> Iterator[bool]:
+    """Hold the lock on an existing file if nobody does, without waiting; tell whether it is held."""
     with path.open("r") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return True
-    return False
+            yield False
+        else:
+            yield True
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether a living process holds the lock on ``path``."""
+    if not path.exists():
+        return False
+    with locked_now(path) as free:
+        return not free
 
 
 def is_disk_full(error: BaseException | str) -> bool:
-    """Tell whether an error, or the text of one, says that the disk is full."""
-    return getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error)
+    """Tell whether an error, or the text of one, says that the disk, or one's share of it, is full."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    said = any(os.strerror(number) in str(error) for number in full)
+    return getattr(error, "errno", None) in full or said
 
 
 def disk_full(folder: Path) -> GeowallError:
