@@ -109,12 +109,16 @@ def test_a_page_is_the_same_bytes_when_executed_again(book: Book):
         (["run", "01", "-p", "n"], ["no `=`"]),
         (["run", "01", "--profile", "quik"], ["no profile 'quik'", "--profile quick"]),
         (["run", "01", "-f", "absent.yaml"], ["no such file"]),
+        (["run", "01", "-f", "."], ["Is a directory"]),
+        (["run", "01", "-f", "number.yaml"], ["the name 1 is a whole number, not a text"]),
+        (["run", "01", "--out", "number.yaml"], ["File exists", "--out DIR"]),
     ],
 )
 def test_a_wrong_parameter_is_refused_before_anything_runs(
     book: Book, arguments: list[str], words: list[str]
 ):
-    done = book.run(*arguments)
+    (book.root / "number.yaml").write_text("1: 2\n")
+    done = book.run(*arguments, cwd=book.root)
     assert done.returncode == 2 and not book.runs.exists()
     for word in words:
         assert word in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import doctest
 import errno
 import importlib
@@ -9,14 +10,28 @@ import io
 import json
 import math
 import os
+import socket
+import sys
 from pathlib import Path
 
 import nbformat
 import pandas as pd
 import pytest
 
+from geowall import __main__
 from geowall.paths import ROOT, GeowallError
-from geowall.runs import chapters, execute, failed, fingerprint, provenance, session, store
+from geowall.runs import (
+    chapters,
+    execute,
+    failed,
+    fingerprint,
+    ledger,
+    progress,
+    provenance,
+    session,
+    store,
+    together,
+)
 from geowall.runs.parameters import Parameter, ParameterError, parse
 from geowall.runs.progress import Progress
 
@@ -214,6 +229,68 @@ def test_progress_says_cell_and_time_left_and_is_quiet_in_a_pipe():
     for index in range(3):
         watch.cell(index, 3)
     assert out.getvalue().splitlines() == ["01  cell 1/3  0 s, about 33 s left"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_foretells_a_first_run_from_the_costs_of_the_book(monkeypatch):
+    out = Terminal()
+    Progress("01", [], out, seconds=100.0).cell(2, 3)
+    assert out.getvalue() == "\r\033[K01  cell 3/3  0 s, about 1 min 40 s left"
+    monkeypatch.setattr(ledger, "costs", lambda: {"01_tiny": {"quick": {"seconds": 7.0}}})
+    assert ledger.past_seconds(chapters.Chapter("01_tiny", Path()), "quick") == 7.0
+    assert ledger.past_seconds(chapters.Chapter("01_tiny", Path()), "full") is None
+
+
+def test_chapters_that_share_a_terminal_do_not_rewrite_each_others_line(monkeypatch):
+    monkeypatch.setenv(progress.LINES, "1")
+    out = Terminal()
+    for name in ("01", "02"):
+        watch = Progress(name, [], out)
+        watch.cell(0, 3)
+        watch.close("done")
+    assert out.getvalue() == "01  cell 1/3  0 s\n01  done\n02  cell 1/3  0 s\n02  done\n"
+
+
+def test_a_chapter_that_fails_stops_those_that_read_it_and_nobody_else(tmp_path: Path, monkeypatch, capfd):
+    def made(name: str, *after: str) -> chapters.Chapter:
+        about = {"geowall": {"after": list(after)}}
+        nbformat.write(nbformat.v4.new_notebook(metadata=about), tmp_path / f"{name}.ipynb")
+        return chapters.Chapter(name, tmp_path / f"{name}.ipynb")
+
+    script = (
+        "import os, sys; print(os.environ['GEOWALL_LINES']); sys.argv[-1] == '02' and os.kill(os.getpid(), 9)"
+    )
+    python = tmp_path / "python"  # the second chapter is killed, as when memory runs out
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{script}" "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    four = [made("01"), made("02"), made("03", "02"), made("04", "03")]
+    codes = together.run_all(four, lambda chapter: [chapter.name], jobs=2)
+    assert codes == {"01": 0, "02": -9, "03": together.SKIPPED, "04": together.SKIPPED}
+    assert capfd.readouterr().out.splitlines() == ["1", "1"]
+    monkeypatch.setattr(together, "run_all", lambda *_: codes)
+    given = argparse.Namespace(profile="quick", out=tmp_path, force=False, jobs=2)
+    assert __main__._run_together(four, given) == 1
+    assert capfd.readouterr().err.split("\n")[1:3] == [
+        "failed: 02",
+        "not started, for they read what failed: 03, 04",
+    ]
+
+
+def test_a_busy_port_is_said_in_three_lines(tmp_path: Path, capsys):
+    (tmp_path / "book" / "html").mkdir(parents=True)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert __main__.main(["serve", "--port", str(port), "--out", str(tmp_path)]) == 1
+    assert __main__.main(["serve", "--port", "70000", "--out", str(tmp_path)]) == 1
+    said = capsys.readouterr().err.strip().splitlines()
+    assert "Address already in use" in said[1] and "--port" in said[2] and len(said) == 7
 
 
 def test_json_is_the_same_bytes_for_the_same_contents(tmp_path: Path):

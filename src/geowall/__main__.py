@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from geowall import __version__
-from geowall.paths import ROOT, GeowallError
-from geowall.runs import chapters, ledger
+from geowall.paths import ROOT, GeowallError, RefusedError
+from geowall.runs import chapters, ledger, store
 from geowall.runs.chapters import Chapter
 from geowall.runs.parameters import PROFILES, ParameterError, declared_in, read_yaml
 from geowall.runs.progress import Progress, duration
@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
         why = "each chapter has its own parameters"
         raise ParameterError("several chapters were given parameters: nothing ran", why, "name one chapter")
     resolved = [chapter.resolve(args.profile, files, given) for chapter in chosen]
+    store.make_writable(args.out)
     if len(chosen) > 1:
         return _run_together(chosen, args)
     return _run_one(chosen[0], resolved[0], args)
@@ -49,19 +50,30 @@ def run(args: argparse.Namespace) -> int:
 def _run_one(chapter: Chapter, given: dict[str, Any], args: argparse.Namespace) -> int:
     from geowall.runs import execute  # papermill takes a second to import, and `--help` should not
 
-    progress = Progress(chapter.name, ledger.past_cells(chapter, args.profile, args.out))
+    progress = _progress(chapter, args)
     result = execute.run(chapter, args.profile, given, args.out, force=args.force, watch=progress)
     done = "reused, 0 cells executed" if result.cached else f"done in {duration(result.seconds)}"
     progress.close(f"{done}: {_short(result.folder)}")
     return 0
 
 
+def _progress(chapter: Chapter, args: argparse.Namespace) -> Progress:
+    past = ledger.past_cells(chapter, args.profile, args.out)
+    return Progress(chapter.name, past, seconds=ledger.past_seconds(chapter, args.profile))
+
+
 def _run_together(chosen: list[Chapter], args: argparse.Namespace) -> int:
-    from geowall.runs.together import run_all
+    from geowall.runs.together import SKIPPED, run_all
 
     options = ["--profile", args.profile, "--out", str(args.out), *(["--force"] if args.force else [])]
     codes = run_all(chosen, lambda chapter: ["run", chapter.name, *options], args.jobs)
-    return max(codes.values(), default=0)
+    failed = [name for name, code in codes.items() if code not in (0, SKIPPED)]
+    skipped = [name for name, code in codes.items() if code == SKIPPED]
+    if failed:
+        print(f"\nfailed: {', '.join(failed)}", file=sys.stderr)
+    if skipped:
+        print(f"not started, for they read what failed: {', '.join(skipped)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def book(args: argparse.Namespace) -> int:
@@ -69,6 +81,7 @@ def book(args: argparse.Namespace) -> int:
     began, everything = time.monotonic(), chapters.every()
     for chapter in everything:
         chapter.resolve(args.profile)
+    store.make_writable(args.out)
     code = _run_together(everything, args)
     if code == 0:
         site(args)
@@ -101,8 +114,10 @@ def publish(args: argparse.Namespace) -> int:
     """Run chapters and, when every cell has passed, put their pages and tables into the book."""
     from geowall.runs import publish, readme
 
-    for chapter in _chosen(args):
-        progress = Progress(chapter.name, ledger.past_cells(chapter, args.profile, args.out))
+    chosen = _chosen(args)
+    store.make_writable(args.out)
+    for chapter in chosen:
+        progress = _progress(chapter, args)
         result = publish.publish(chapter, args.profile, args.out, progress)
         progress.close(f"published from {_short(result.folder)}")
     readme.refresh()
@@ -117,6 +132,7 @@ def site(args: argparse.Namespace) -> int:
     if args.profile is None:
         index = build.build_published(ROOT, ROOT / "_build" / "html", strict=args.strict)
     else:
+        store.make_writable(args.out)
         index = build.build_runs(_finished(args), args.out / "book" / "html", strict=args.strict)
     print(f"the book was built in {duration(time.monotonic() - began)}; open it with `make serve`, or open")
     print(f"  {index.resolve().as_uri()}")
@@ -141,7 +157,15 @@ def serve(args: argparse.Namespace) -> int:
         raise GeowallError("there is no book to serve", "none was built yet", "make site (or make book)")
     newest = max(built, key=lambda path: path.stat().st_mtime)
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=newest)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", args.port), handler) as server:
+    try:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", args.port), handler)
+    except (OSError, OverflowError) as error:
+        what, why = (
+            f"the book is not served on port {args.port}",
+            getattr(error, "strerror", None) or str(error),
+        )
+        raise GeowallError(what, why, f"geowall serve --port {args.port % 60_000 + 1025}") from error
+    with server:
         print(f"{_short(newest)} is at http://127.0.0.1:{server.server_port} until Ctrl-C", flush=True)
         server.serve_forever()
     return 0
@@ -224,14 +248,13 @@ def lab_saes(args: argparse.Namespace) -> int:
 def census(args: argparse.Namespace) -> int:
     """Measure every checkpoint below a folder on text the model has not seen, and write one table."""
     from geowall.census import chapter
-    from geowall.runs.store import write_atomically
 
     progress = Progress("census")
     tokens = {"model": args.model, "corpus": args.corpus, "n_tokens": args.tokens, "seed": args.seed}
     table = chapter.measure_folder(
         args.folder, tokens, args.workers, args.scheduler, lambda done, total: progress.say(f"{done}/{total}")
     )
-    write_atomically(args.table, lambda beside: table.to_parquet(beside, index=False))
+    store.write_atomically(args.table, lambda beside: table.to_parquet(beside, index=False))
     unread = table[table["status"] != "measured"]
     for name, status in zip(unread["name"], unread["status"], strict=True):
         print(f"passed over {name}: {status}", file=sys.stderr)
@@ -396,7 +419,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         return args.function(args)
-    except ParameterError as error:
+    except RefusedError as error:
         print(f"\n{error}", file=sys.stderr)
         return 2
     except GeowallError as error:

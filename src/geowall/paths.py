@@ -21,3 +21,7 @@ class GeowallError(Exception):
     def __init__(self, what: str, why: str, fix: str) -> None:
         super().__init__(f"{what}\n  why: {why}\n  fix: {fix}")
         self.what, self.why, self.fix = what, why, fix
+
+
+class RefusedError(GeowallError):
+    """What was asked for cannot be had. Nothing has run, and the exit code is 2."""

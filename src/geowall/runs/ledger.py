@@ -42,6 +42,11 @@ def past_cells(chapter: Chapter, profile: str, out: Path) -> list[float]:
     return record["cell_seconds"] if record else []
 
 
+def past_seconds(chapter: Chapter, profile: str) -> float | None:
+    """Return what the book says a chapter takes at a profile, on the machine that it was measured on."""
+    return costs().get(chapter.name, {}).get(profile, {}).get("seconds")
+
+
 def costs() -> dict[str, dict[str, dict[str, Any]]]:
     """Return what each chapter cost at each profile, as the book's cost lines and ``estimate`` show it."""
     return json.loads(COSTS.read_text(encoding="utf-8")) if COSTS.exists() else {}

@@ -34,13 +34,13 @@ from typing import Any
 import nbformat
 import yaml
 
-from geowall.paths import GeowallError
+from geowall.paths import RefusedError
 
 TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
 PROFILES = ("quick", "full", "gemma")
 
 
-class ParameterError(GeowallError):
+class ParameterError(RefusedError):
     """A parameter was refused. Nothing has run."""
 
 
@@ -202,23 +202,18 @@ def resolve(
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping of parameter names to values."""
+    what, fix = f"the parameter file {path} was not read: nothing ran", "write `name: value` lines"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
-        raise ParameterError(
-            f"the parameter file {path} was not read: nothing ran",
-            "there is no such file",
-            "check the path after -f",
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        why = str(error).replace("\n", " ")
-        raise ParameterError(
-            f"the parameter file {path} was not read: nothing ran", why, "write `name: value` lines"
-        ) from None
+        raise ParameterError(what, "there is no such file", "check the path after -f") from None
+    except OSError as error:
+        raise ParameterError(what, error.strerror or str(error), "name a file after -f") from None
+    except (yaml.YAMLError, ValueError) as error:  # a file that is not text, or no YAML
+        raise ParameterError(what, " ".join(str(error).split()), fix) from None
     if not isinstance(content, dict):
-        raise ParameterError(
-            f"the parameter file {path} was not read: nothing ran",
-            f"it holds {_kind(content)}, not a mapping",
-            "write `name: value` lines",
-        )
+        raise ParameterError(what, f"it holds {_kind(content)}, not a mapping", fix)
+    for name in content:
+        if not isinstance(name, str):
+            raise ParameterError(what, f"the name {name!r} is {_kind(name)}, not a text", fix)
     return content

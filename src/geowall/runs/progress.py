@@ -12,10 +12,12 @@ True
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TextIO
 
+LINES = "GEOWALL_LINES"  # set where several chapters share a terminal, so that none rewrites another's line
 _EVERY = 5.0  # seconds between two lines where the output is a file or a pipe
 
 
@@ -23,24 +25,31 @@ class Progress:
     """A watcher of one chapter's cells: one rewritten line on a terminal, a line now and then elsewhere."""
 
     def __init__(
-        self, chapter: str, past_seconds: list[float] | None = None, out: TextIO | None = None
+        self,
+        chapter: str,
+        past_seconds: list[float] | None = None,
+        out: TextIO | None = None,
+        seconds: float | None = None,
     ) -> None:
-        """Take the seconds each cell took last time, if it ran before."""
+        """Take the seconds each cell took last time, or what all of them are known to take together."""
         self.chapter, self.past, self.out = chapter, past_seconds or [], out or sys.stderr
+        self.whole, self.live = seconds, self.out.isatty() and LINES not in os.environ
         self.began, self.said = time.monotonic(), -_EVERY
 
     def cell(self, index: int, total: int) -> None:
         """Say that cell ``index`` of ``total`` begins."""
-        known = len(self.past) == total
-        left = f", about {duration(sum(self.past[index:]))} left" if known else ""
-        self.say(f"cell {index + 1}/{total}  {duration(time.monotonic() - self.began)}{left}")
+        gone = time.monotonic() - self.began
+        left = sum(self.past[index:]) if len(self.past) == total else (self.whole or 0.0) - gone
+        told = f", about {duration(left)} left" if left > 0 else ""
+        self.say(f"cell {index + 1}/{total}  {duration(gone)}{told}")
 
     def say(self, text: str) -> None:
         """Rewrite the line of a terminal; elsewhere write a new one if the last is a while ago."""
-        now, live = time.monotonic(), self.out.isatty()
-        if live or now - self.said >= _EVERY:
+        now = time.monotonic()
+        if self.live or now - self.said >= _EVERY:
             self.said, line = now, f"{self.chapter}  {text}"
-            print(f"\r\033[K{line}" if live else line, end="" if live else "\n", file=self.out, flush=True)
+            start, end = ("\r\033[K", "") if self.live else ("", "\n")
+            print(f"{start}{line}", end=end, file=self.out, flush=True)
 
     def wait(self) -> None:
         """Say that another process makes this run."""
@@ -48,7 +57,7 @@ class Progress:
 
     def close(self, message: str) -> None:
         """Replace the line by a last one."""
-        start = "\r\033[K" if self.out.isatty() else ""
+        start = "\r\033[K" if self.live else ""
         print(f"{start}{self.chapter}  {message}", file=self.out, flush=True)
 
 

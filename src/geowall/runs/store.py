@@ -20,13 +20,14 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geowall.paths import GeowallError
+from geowall.paths import GeowallError, RefusedError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,6 +135,19 @@ def is_disk_full(error: BaseException | str) -> bool:
     full = (errno.ENOSPC, errno.EDQUOT)
     said = any(os.strerror(number) in str(error) for number in full)
     return getattr(error, "errno", None) in full or said
+
+
+def make_writable(folder: Path) -> None:
+    """Make the folder that runs go to, or refuse it in three lines before anything runs."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if is_disk_full(error):
+            raise disk_full(folder) from error
+        what = f"runs cannot be written to {folder}: nothing ran"
+        raise RefusedError(what, error.strerror or str(error), "name another folder: --out DIR") from error
 
 
 def disk_full(folder: Path) -> GeowallError:
