@@ -26,7 +26,7 @@ export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSOR
 help:  ## list these commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 	@echo
-	@echo '  make run CH=08 P="k=75 source=published"     one chapter with your own parameters'
+	@echo '  make run CH=08 P="k=75 drop_first_layers=2"  one chapter with your own parameters'
 	@echo '  make book PROFILE=full                       every chapter at a larger scope'
 
 env: $(READY)  ## make .venv from requirements.lock (the other commands do it by themselves)
@@ -47,8 +47,8 @@ run: $(READY)  ## run chapters: make run CH=08 P="k=75"; all of them without CH
 estimate: $(READY)  ## say what a run will cost before it starts
 	@$(GEOWALL) estimate $(CH) --profile $(PROFILE)
 
-publish: $(READY)  ## run chapters at full and put their pages and tables into book/
-	@$(GEOWALL) publish $(CH) --profile $(or $(filter-out quick,$(PROFILE)),full)
+publish: $(READY)  ## run chapters, at full unless PROFILE says another, and put their pages and tables into book/
+	@$(GEOWALL) publish $(CH) --profile $(if $(filter file,$(origin PROFILE)),full,$(PROFILE))
 
 site: $(READY)  ## render the committed pages, executing nothing
 	@$(GEOWALL) site
@@ -71,5 +71,6 @@ lint: $(READY)  ## check style, imports and that source notebooks hold no output
 format: $(READY)  ## mend the style and strip outputs from source notebooks
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet . ; $(BIN)/nbstripout notebooks/*.ipynb
 
-clean: $(READY)  ## remove old and failed runs and built pages; `rm -rf .venv runs` removes the rest
-	@$(GEOWALL) clean && rm -rf _build
+clean:  ## remove old and failed runs and built pages; `rm -rf .venv runs` removes the rest
+	@rm -rf _build
+	@if [ -x $(BIN)/geowall ]; then $(GEOWALL) clean; else echo 'no .venv, and runs/ is as it was'; fi

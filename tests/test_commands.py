@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from geowall.paths import ROOT
-from geowall.runs import readme
+from geowall.runs import chapters, readme
 
 COMMANDS = {"help", "env", "book", "test", "run", "estimate", "publish", "site", "serve", "status", "bench"}
 COMMANDS |= {"lint", "format", "clean"}
@@ -75,6 +75,60 @@ def test_an_unsuitable_python_is_refused_in_three_lines(tmp_path: Path, python: 
     done = shell("bash tools/environment.sh", cwd=tmp_path, PYTHON=python)
     assert done.returncode == 1 and words in done.stderr and not (tmp_path / ".venv").exists()
     assert [line.split(":")[0].strip() for line in done.stderr.splitlines()][1:] == ["why", "fix"]
+
+
+def test_an_environment_that_a_kill_left_half_made_is_made_anew(tmp_path: Path):
+    (tmp_path / "tools").mkdir()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    shutil.copy(ROOT / "tools" / "environment.sh", tmp_path / "tools")
+    shutil.copy(ROOT / "requirements.lock", tmp_path)
+    half = '#!/bin/sh\ncase "$2" in pip) echo "No module named pip" >&2; exit 1;; esac\n'
+    whole = '#!/bin/sh\ncase "$2" in venv) echo "$@" >asked; exit 7;; esac\n'
+    for path, body in ((tmp_path / ".venv" / "bin" / "python", half), (tmp_path / "whole", whole)):
+        path.write_text(body)
+        path.chmod(0o755)
+    assert shell("bash tools/environment.sh", cwd=tmp_path, PYTHON="./whole").returncode == 7
+    assert (tmp_path / "asked").read_text() == "-m venv --clear .venv\n"
+
+
+def test_cleaning_installs_nothing(tmp_path: Path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "_build").mkdir()
+    done = shell("make clean", cwd=tmp_path)
+    assert done.returncode == 0 and [path.name for path in tmp_path.iterdir()] == ["Makefile"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "profile"), [("", "full"), ("PROFILE=quick", "quick"), ("PROFILE=gemma", "gemma")]
+)
+def test_publishing_takes_the_profile_that_is_named(given: str, profile: str):
+    assert f"publish 08 --profile {profile}\n" in shell(f"make -n publish CH=08 {given}").stdout
+
+
+def examples() -> list[tuple[str, str]]:
+    """Every (chapter, `name=value ...`) that the Makefile, the README and the book print, however given."""
+    pages = [ROOT / "Makefile", *ROOT.glob("*.md"), *(ROOT / "book").glob("*.md")]
+    text = "\n".join(path.read_text().replace("\\\n", " ") for path in pages)
+    found = re.findall(r'CH=(\w+) P="([^"]*)"', text)
+    for chapter, options in re.findall(r"geowall run (\d\d)((?: +-p +[^\s`]+)+)", text):
+        found.append((chapter, options.replace("-p", "")))
+    for chapter, options in re.findall(r"papermill notebooks/(\w+)\.ipynb \S+((?: +-p +\S+ +\S+)+)", text):
+        found.append((chapter, re.sub(r"-p +(\S+) +", r"\1=", options)))
+    for lines, chapter in re.findall(r"printf '([^']*)'[^\n]*\n[^\n]*geowall run (\d\d) -f", text):
+        found.append((chapter, lines.replace(": ", "=").replace("\\n", " ")))
+    return sorted(set(found))
+
+
+def test_the_examples_are_found_however_parameters_are_given():
+    assert len(examples()) >= 6 and {chapter[:2] for chapter, _ in examples()} >= {"01", "07", "08"}
+    assert any("repeats" in options for _, options in examples())  # from a file
+    assert any(len(chapter) > 2 for chapter, _ in examples())  # to papermill
+
+
+@pytest.mark.parametrize(("chapter", "options"), examples())
+def test_every_example_has_parameters_that_its_chapter_takes(chapter: str, options: str):
+    given = dict(option.split("=", 1) for option in options.split())
+    assert given and set(given) <= set(chapters.find(chapter).resolve("quick", {}, given))
 
 
 def recipes() -> list[str]:

@@ -311,9 +311,14 @@ def test_estimate_and_status_and_clean(book: Book):
         book.root / "runs" / "saes" / "mine",
     )
     kept.mkdir(parents=True), mine.mkdir(parents=True)
-    assert book.run("clean").returncode == 0 and kept.exists()
+    by_hand, staged = (
+        book.runs / "by-hand-0123456789ab",
+        book.root / "book" / "chapters" / ".01_tiny.0123abcd",
+    )
+    by_hand.mkdir(), staged.mkdir()
+    assert book.run("clean").returncode == 0 and kept.exists() and by_hand.exists() and staged.exists()
     assert book.run("clean", "--all").returncode == 0 and book.finished() == []
-    assert not kept.exists() and mine.exists()
+    assert not kept.exists() and mine.exists() and not by_hand.exists() and not staged.exists()
 
 
 def test_it_works_from_another_folder_and_with_out(book: Book, tmp_path: Path):

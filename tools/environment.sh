@@ -24,7 +24,8 @@ if command -v flock >/dev/null; then flock 9; fi  # two makes at once install on
 [ -e .venv/.installed ] && [ .venv/.installed -nt requirements.lock ] && [ .venv/.installed -nt pyproject.toml ] && exit 0
 
 log "making .venv with $("$python" --version); the first time this downloads about 700 MB"
-[ -x .venv/bin/python ] || "$python" -m venv .venv
+# One that was killed between its Python and its pip is made anew.
+.venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
 install() { .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile "$@"; }
 # Tests, and what is read file by file when somebody asks for it, are left for Python to compile.
 compile() { .venv/bin/python -m compileall -qq -x '[/\\](tests?|sympy|models)[/\\]' "$@" .venv/lib || true; }

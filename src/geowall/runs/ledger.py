@@ -65,6 +65,11 @@ def record_costs(chapter: Chapter, out: Path) -> None:
         store.write_json(COSTS, known)
 
 
+def staging_lock() -> Path:
+    """Return the file whose lock a process holds while it puts a page into the book."""
+    return ROOT / "runs" / ".publish.lock"
+
+
 def is_current(chapter: Chapter) -> bool | None:
     """Tell whether the published page was made from the sources as they are; None where none is published."""
     record = provenance_of(chapter.published)
@@ -100,10 +105,21 @@ def _in_use(path: Path) -> bool:
     return store.is_locked(path.parent / f"{stem}.lock")
 
 
+def _beyond_runs(out: Path) -> list[Path]:
+    """Return what only ``clean(everything=True)`` removes, but for finished runs."""
+    shared = (path for name in KEPT for path in sorted((out / name).glob("*")) if _HASHED.search(path.name))
+    by_hand = [path for chapter in chapters.every() for path in (out / chapter.name).glob("by-hand-*")]
+    found = [*by_hand, *(path for path in shared if not _in_use(path))]
+    if not store.is_locked(staging_lock()):
+        found += [path for path in (ROOT / "book" / "chapters").glob(".*") if path.is_dir()]
+    return found
+
+
 def clean(out: Path, everything: bool) -> list[Path]:
     """Remove failed runs, what kills left behind, and all but the newest run of each chapter and profile.
 
-    Where a run is alive, what it works in is left alone. ``everything`` removes finished runs too, and the
+    Where a run is alive, what it works in is left alone. ``everything`` removes finished runs too, also those
+    made by hand in JupyterLab or with papermill, what a kill left of a page on its way into the book, and the
     activations, measurements and autoencoders that chapters keep for one another (named by a hash; what a
     reader trained under a name of their own stays). Returns what went.
     """
@@ -124,10 +140,7 @@ def clean(out: Path, everything: bool) -> list[Path]:
                 doomed.append(run)
             newest.add(profile)
     if everything:
-        shared = (
-            path for name in KEPT for path in sorted((out / name).glob("*")) if _HASHED.search(path.name)
-        )
-        doomed += (path for path in shared if not _in_use(path))
+        doomed += _beyond_runs(out)
     for path in doomed:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     return doomed

@@ -33,8 +33,9 @@ def publish(
     book = chapter.published.parent
     staged = book / f".{chapter.name}.{uuid.uuid4().hex[:8]}"
     try:
-        shutil.copytree(result.folder, staged, ignore=shutil.ignore_patterns("*.html"))
-        store.swap_folder(staged, chapter.published)
+        with store.locked(ledger.staging_lock()):
+            shutil.copytree(result.folder, staged, ignore=shutil.ignore_patterns("*.html"))
+            store.swap_folder(staged, chapter.published)
     except OSError as error:
         if store.is_disk_full(error):
             raise store.disk_full(book) from error
