@@ -281,3 +281,22 @@ def test_mixtures_are_reproducible_and_end_at_the_known_cases():
     every = table[table["manifold_share"] == 1.0]
     assert set(every["n_discovered"]) == {a.allocate_zipf(2000, 0.5, 0.05).n_discovered}
     assert (every["latents_on_manifolds"] == 1.0).all()
+
+
+SHAPED = {
+    "discovery": lambda *shape: a.discovery_table([0.5], [0.3], [1e4], [1, 7], *shape),
+    "scaling": lambda *shape: a.scaling_table(0.5, [0.3], [1e2, 1e4], *shape),
+    "phase": lambda *shape: a.phase_table([0.4, 0.8], [0.3], 1e4, *shape),
+    "windows": lambda *shape: a.window_table(0.5, [0.3], 1e3, [2], *shape),
+    "saturation": lambda *shape: a.saturation_table(0.5, 0.3, [1e3], [None, 50], *shape),
+    "mixtures": lambda *shape: a.heterogeneity_table(0.5, 0.3, 500, [0.1, 1.0], [1], 2, 3, *shape),
+}
+
+
+@pytest.mark.parametrize(("name", "make"), SHAPED.items(), ids=SHAPED.keys())
+def test_every_table_of_the_chapter_keeps_to_the_convention_it_is_given(name: str, make):
+    pd.testing.assert_frame_equal(make("explicit", 1.3), make("cutoff", 1.3))  # 1 + beta is what cutoff means
+    pd.testing.assert_frame_equal(make("shifted", None), make("shifted", 2.5))
+    assert not make("shifted", None).equals(make("cutoff", None))
+    # A frequent manifold alone among discrete features has its first latent at any price of having none.
+    assert make("explicit", 50.0).equals(make("cutoff", None)) == (name in ("discovery", "saturation"))

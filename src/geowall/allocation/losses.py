@@ -52,7 +52,8 @@ class PowerLoss:
         if self.n_sat is not None and np.any(np.asarray(self.n_sat) < 1):
             raise GeowallError("n_sat must be at least 1", f"got {self.n_sat!r}", "give n_sat >= 1, or None")
         if self.convention == "explicit":
-            second = np.where(self.saturation > 1, _power_drop(beta), 0.0)
+            keeps = (self.saturation > 1) & np.isfinite(beta)  # a discrete feature keeps its own L(0)
+            second = np.where(keeps, _power_drop(beta), 0.0)
             if not np.all(self.l_zero - 1.0 >= second):
                 why = f"with L(0) = {self.l_zero} the first latent gains less than the second"
                 raise GeowallError("the loss is not convex", why, f"give l_zero >= {1 + np.max(second):.6g}")

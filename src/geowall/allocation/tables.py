@@ -129,7 +129,11 @@ def regimes_table(
 
 
 def phase_table(
-    alphas: Sequence[float], betas: Sequence[float], d_sae: float, convention: str = "cutoff"
+    alphas: Sequence[float],
+    betas: Sequence[float],
+    d_sae: float,
+    convention: str = "cutoff",
+    l_zero: float | None = None,
 ) -> pd.DataFrame:
     """Every feature a manifold, one dictionary size: efficiency and first share over a grid of (alpha, beta).
 
@@ -138,7 +142,7 @@ def phase_table(
     rows = []
     for a in alphas:
         for b in betas:
-            share = allocate_zipf(d_sae, a, b, convention=_shapeless(convention))
+            share = allocate_zipf(d_sae, a, b, convention=convention, l_zero=_used(convention, l_zero))
             found = share.n_discovered, share.efficiency, share.n_first / share.d_sae
             rows.append((a, b, regime(a, b), share.d_sae, *found))
     return pd.DataFrame(
@@ -166,7 +170,13 @@ def worst_beta_table(discovered: pd.DataFrame) -> pd.DataFrame:
 
 
 def window_table(
-    alpha: float, betas: Sequence[float], d_sae_low: float, decades: Sequence[int], points: int = 7
+    alpha: float,
+    betas: Sequence[float],
+    d_sae_low: float,
+    decades: Sequence[int],
+    convention: str = "cutoff",
+    l_zero: float | None = None,
+    points: int = 7,
 ) -> pd.DataFrame:
     """The exponent of the loss that a sweep of widths would read, against the one it tends to.
 
@@ -175,12 +185,12 @@ def window_table(
     exponent_high. Columns: alpha, beta, decades, d_sae_low, d_sae_high, exponent_theory, exponent_fit,
     exponent_low, exponent_high, bias (fit minus theory; exponents of the fall, positive).
     """
-    rows = []
+    rows, given = [], {"convention": convention, "l_zero": _used(convention, l_zero)}
     for b in betas:
-        theory = -asymptote(alpha, b).loss.exponent
+        theory = -asymptote(alpha, b, **given).loss.exponent
         for span in decades:
             n = np.rint(np.geomspace(d_sae_low, d_sae_low * 10.0**span, points)).astype(np.int64)
-            loss = [allocate_zipf(int(size), alpha, b).loss() for size in n]
+            loss = [allocate_zipf(int(size), alpha, b, **given).loss() for size in n]
             fit = stats.linregress(np.log(n), np.log(loss))
             half = fit.stderr * stats.t.ppf(0.975, points - 2)
             read = -fit.slope
@@ -195,15 +205,16 @@ def saturation_table(
     d_saes: Sequence[float],
     n_sats: Sequence[int | None],
     convention: str = "cutoff",
+    l_zero: float | None = None,
 ) -> pd.DataFrame:
     """One manifold whose loss stops falling after ``n_sat`` latents (None: never), among discrete features.
 
     Columns: alpha, beta, n_sat (missing: never saturates), d_sae, n_on_manifold, n_discovered, efficiency.
     """
-    rows = []
+    rows, given = [], {"convention": convention, "l_zero": _used(convention, l_zero)}
     for n_sat in n_sats:
         for n in d_saes:
-            found = discovery(n, alpha, beta, convention=_shapeless(convention), n_sat=n_sat)
+            found = discovery(n, alpha, beta, n_sat=n_sat, **given)
             rows.append(
                 (alpha, beta, n_sat, int(n), found.n_on_manifold, found.n_discovered, found.efficiency)
             )
@@ -221,6 +232,8 @@ def heterogeneity_table(
     spreads: Sequence[float],
     repeats: int,
     seed: int,
+    convention: str = "cutoff",
+    l_zero: float | None = None,
 ) -> pd.DataFrame:
     """A random share of the features are manifolds, each with a beta of its own.
 
@@ -237,7 +250,8 @@ def heterogeneity_table(
             betas = beta * spread ** (2 * draw[0] - 1)
             for share in manifold_shares:
                 manifold = draw[1] < share
-                n = allocate(p, PowerLoss(np.where(manifold, betas, np.inf)), size)
+                loss = PowerLoss(np.where(manifold, betas, np.inf), convention, _used(convention, l_zero))
+                n = allocate(p, loss, size)
                 found = int((n > 0).sum())
                 setting = alpha, beta, share, spread, repeat, size
                 rows.append((*setting, found, found / size, n[manifold].sum() / size))
@@ -248,11 +262,6 @@ def heterogeneity_table(
 def _used(convention: str, l_zero: float | None) -> float | None:
     """``l_zero`` where the convention takes one: a notebook has one parameter for all conventions."""
     return l_zero if convention == "explicit" else None
-
-
-def _shapeless(convention: str) -> str:
-    # A map over many betas has no single L(0) that is convex for all of them.
-    return "cutoff" if convention == "explicit" else convention
 
 
 def _slope(n: np.ndarray, y: np.ndarray) -> float:
