@@ -44,13 +44,44 @@ def test_make_works_with_many_jobs_and_from_another_folder(tmp_path: Path):
     assert "08_geometry_regression" in done.stdout and "make book" in done.stdout
 
 
-def test_the_environment_is_not_made_twice(tmp_path: Path):
-    stamp = ROOT / ".venv" / ".installed"
-    if not stamp.exists():  # the tests run in an environment somebody made by hand
-        stamp = tmp_path
-    before = stamp.stat().st_mtime_ns
-    assert shell("make env").returncode == 0 or stamp is tmp_path
-    assert stamp.stat().st_mtime_ns == before
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A folder with what makes the environment, and a Python that only says what it was asked for."""
+    (tmp_path / "tools").mkdir()
+    for name in ("Makefile", "pyproject.toml", "requirements.lock", "tools/environment.sh"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    stand_in(tmp_path / "whole", 'case "$2" in venv) echo "$@" >asked; exit 7;; esac')
+    return tmp_path
+
+
+def stand_in(path: Path, body: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+
+
+def test_the_environment_is_not_made_twice(bare: Path):
+    stamp = bare / ".venv" / ".installed"
+    stamp.parent.mkdir()
+    stamp.touch()
+    for command in ("make env PYTHON=./whole", "PYTHON=./whole bash tools/environment.sh"):
+        assert shell(command, cwd=bare).returncode == 0 and not (bare / "asked").exists()
+    os.utime(stamp, (1, 1))  # older than the lock
+    assert shell("make env PYTHON=./whole", cwd=bare).returncode != 0 and (bare / "asked").exists()
+
+
+def test_an_environment_that_a_kill_left_half_made_is_made_anew(bare: Path):
+    stand_in(bare / ".venv" / "bin" / "python", 'case "$2" in pip) exit 1;; esac')
+    assert shell("bash tools/environment.sh", cwd=bare, PYTHON="./whole").returncode == 7
+    assert (bare / "asked").read_text() == "-m venv --clear .venv\n"
+
+
+def test_nothing_is_installed_through_a_link(bare: Path):
+    stand_in(bare / "elsewhere" / "bin" / "python", "echo $@ >asked")
+    (bare / ".venv").symlink_to("elsewhere")
+    done = shell("bash tools/environment.sh", cwd=bare, PYTHON="./whole")
+    assert done.returncode == 1 and not (bare / "asked").exists()
+    assert ".venv is a link to elsewhere" in done.stderr and len(done.stderr.splitlines()) == 3
 
 
 @pytest.mark.parametrize(
@@ -61,34 +92,12 @@ def test_the_environment_is_not_made_twice(tmp_path: Path):
         ("./bare", "has no venv module"),
     ],
 )
-def test_an_unsuitable_python_is_refused_in_three_lines(tmp_path: Path, python: str, words: str):
-    (tmp_path / "tools").mkdir()
-    shutil.copy(ROOT / "tools" / "environment.sh", tmp_path / "tools")
-    shutil.copy(ROOT / "requirements.lock", tmp_path)
-    stand_ins = {
-        "old": 'case "$2" in *version_info*) exit 1;; *platform*) echo 3.8.1;; esac',
-        "bare": 'case "$2" in *ensurepip*) exit 1;; esac',
-    }
-    for name, body in stand_ins.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
-        (tmp_path / name).chmod(0o755)
-    done = shell("bash tools/environment.sh", cwd=tmp_path, PYTHON=python)
-    assert done.returncode == 1 and words in done.stderr and not (tmp_path / ".venv").exists()
+def test_an_unsuitable_python_is_refused_in_three_lines(bare: Path, python: str, words: str):
+    stand_in(bare / "old", 'case "$2" in *version_info*) exit 1;; *platform*) echo 3.8.1;; esac')
+    stand_in(bare / "bare", 'case "$2" in *ensurepip*) exit 1;; esac')
+    done = shell("bash tools/environment.sh", cwd=bare, PYTHON=python)
+    assert done.returncode == 1 and words in done.stderr and not (bare / ".venv").exists()
     assert [line.split(":")[0].strip() for line in done.stderr.splitlines()][1:] == ["why", "fix"]
-
-
-def test_an_environment_that_a_kill_left_half_made_is_made_anew(tmp_path: Path):
-    (tmp_path / "tools").mkdir()
-    (tmp_path / ".venv" / "bin").mkdir(parents=True)
-    shutil.copy(ROOT / "tools" / "environment.sh", tmp_path / "tools")
-    shutil.copy(ROOT / "requirements.lock", tmp_path)
-    half = '#!/bin/sh\ncase "$2" in pip) echo "No module named pip" >&2; exit 1;; esac\n'
-    whole = '#!/bin/sh\ncase "$2" in venv) echo "$@" >asked; exit 7;; esac\n'
-    for path, body in ((tmp_path / ".venv" / "bin" / "python", half), (tmp_path / "whole", whole)):
-        path.write_text(body)
-        path.chmod(0o755)
-    assert shell("bash tools/environment.sh", cwd=tmp_path, PYTHON="./whole").returncode == 7
-    assert (tmp_path / "asked").read_text() == "-m venv --clear .venv\n"
 
 
 def test_cleaning_installs_nothing(tmp_path: Path):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import geowall
 from geowall.paths import ROOT
 
 SOURCE = ROOT / "src" / "geowall"
@@ -29,6 +30,13 @@ FLOORS = [
     "__main__",
 ]
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names.split()}
+
+
+def test_the_package_names_its_floors():
+    named = geowall.__doc__.split(":", 1)[1].split("<")
+    assert [re.findall(r"``(\w+)``", floor) for floor in named] == [floor.split() for floor in FLOORS]
+    folders = {path.stem for path in SOURCE.iterdir() if path.stem not in ("__init__", "__pycache__")}
+    assert folders == set(LEVEL)
 
 
 def floor_of(module: str) -> int:
@@ -139,6 +147,15 @@ def test_workflows_and_papers_are_well_formed():
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     known = pins()
     assert hooks[0]["rev"] == known["nbstripout"] and hooks[1]["rev"] == f"v{known['ruff']}"
+
+
+def test_a_test_is_skipped_only_for_what_a_machine_lacks():
+    lacks = r"importlib\.util\.find_spec\(\"(triton|sae_lens|skdim)\"\) is None|no Chromium on this machine"
+    for path in (ROOT / "tests").glob("*.py"):
+        for call in re.findall(
+            r"(?:mark\.skip(?:if)?|pytest\.skip|importorskip|xfail)\(.*(?:\n.*)?", path.read_text()
+        ):
+            assert path == Path(__file__) or re.search(lacks, call), f"{path.name}: {call}"
 
 
 def tracked() -> list[Path]:

@@ -23,6 +23,10 @@ exec 9>.venv.lock
 if command -v flock >/dev/null; then flock 9; fi  # two makes at once install once
 [ -e .venv/.installed ] && [ .venv/.installed -nt requirements.lock ] && [ .venv/.installed -nt pyproject.toml ] && exit 0
 
+# Installing through a link would point another folder's environment at this one.
+[ ! -L .venv ] || refuse "the environment was not made" ".venv is a link to $(readlink .venv), which serves another folder" \
+  "rm .venv && make env"
+
 log "making .venv with $("$python" --version); the first time this downloads about 700 MB"
 # One that was killed between its Python and its pip is made anew.
 .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
