@@ -336,6 +336,12 @@ def test_a_phone_shows_everything(browser: Browser, site: Site, name: str) -> No
         assert visit.outside == visit.complaints == []
 
 
+def test_prose_fits_the_smallest_phone(browser: Browser, site: Site) -> None:
+    """At 320 pixels, as at four times the usual size: the page with the longest commands and paths."""
+    with Visit(browser, site, viewport={"width": 320, "height": 568}) as visit:
+        assert visit.open("book/rerun").evaluate("document.documentElement.scrollWidth") <= 320
+
+
 # Figures whose caption has a line, or its link, that ends to the right of the figure.
 HANGING = """[...document.querySelectorAll('figure.gw-figure')].filter(figure => {
   const edge = figure.getBoundingClientRect().right + 0.5;
