@@ -73,7 +73,7 @@ def charts(data):
         laws.fig_showcase(data["points"], data["floors"], data["agreed"]),
         laws_floors.fig_planted(data["planted"]),
         laws_floors.fig_floors(data["floors"], data["redrawn"], K),
-        laws_explorer.fig_explorer(data["cells"], data["floors"], K),
+        laws_explorer.fig_explorer(data["cells"], data["points"], data["floors"], K),
         laws_floors.fig_subsets(data["subsets"]),
         laws_floors.fig_budgets(data["budgets"]),
         laws_floors.fig_attenuation(data["split"], K),
@@ -137,7 +137,7 @@ def test_sites_are_compared_on_equal_widths_and_never_mixed(data, charts):
     assert "(residual stream)" in said and "(MLP output)" in said and "nan" not in said
     assert laws_words.sites(data["sites"].iloc[:0], K).startswith("No other site")
     explorer = charts[5].to_dict()["params"][0]["bind"]["options"]
-    assert "lab-small, MLP output" in explorer
+    assert "lab-small, MLP output" in explorer and "Gemma 2 2B" in explorer
     for chart in (charts[0], charts[1], *charts[3:5], *charts[6:]):
         assert "MLP" not in json.dumps(chart.to_dict())
     everywhere, stream = (

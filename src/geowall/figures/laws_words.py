@@ -72,10 +72,11 @@ def profiles(laws: pd.DataFrame, k: float) -> str:
     """Compare the first layer's exponent with the middle one, published and measured."""
     laws = on_stream(laws)
     paper = laws[(laws["source"] == "published") & (laws["form"] == "no_floor") & (laws["k"] == 50)]
-    own = laws[(laws["source"] == "lab") & (laws["form"] == "secant") & (laws["k"] == k)]
-    own = own[own["architecture"] == "jumprelu"]
+    chords = laws[(laws["form"] == "secant") & (laws["architecture"] == "jumprelu")]
+    own = chords[(chords["source"] == "lab") & (chords["k"] == k)]
+    gemma = chords[(chords["source"] == "gemma") & (chords["k"] == 50)]
     said = []
-    for table in (paper, own):
+    for table in (paper, gemma, own):
         for name, rows in with_series(table).groupby("series", sort=True):
             values = rows.sort_values("layer")["alpha_width"]
             if len(values) > 5:

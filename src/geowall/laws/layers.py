@@ -22,6 +22,7 @@ import pandas as pd
 
 from geowall.laws import features as feats
 from geowall.laws.scaling import sparsity
+from geowall.laws.scaling.sources import named
 from geowall.laws.tables import where
 from geowall.paths import GeowallError
 
@@ -104,10 +105,13 @@ def measured(
 ) -> pd.DataFrame:  # fmt: skip
     """Join geometry, exponents and the error of the narrowest dictionary; the smallest model comes first.
 
-    A model or layer that only one of the first two tables has is left out. Raises
+    A model or layer that only one of the first two tables has is left out; models of the paper are named
+    apart from its published rows (:func:`geowall.laws.scaling.sources.named`). Raises
     :class:`~geowall.paths.GeowallError` when none is in both.
     """
-    alphas, shape = exponents(laws, k, form), summaries(geometry, surrogate)
+    shape, made = summaries(named(geometry), surrogate), laws[laws["source"] != "published"]
+    both = made[made["model"].isin(shape["model"])]
+    alphas = exponents(both if len(both) else made, k, form)
     table = alphas.merge(shape.drop(columns="source"), on=["model", "layer"])
     if table.empty:
         models = [", ".join(sorted(set(part["model"]))) for part in (shape, alphas)]
