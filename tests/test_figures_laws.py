@@ -57,7 +57,8 @@ def data():
         "budgets": lab.budgets(cells, chords, K), "split": attenuation.table(floors, [128, 512]),
         "subsets": intervals.floors(cells[cells["k"] == K], ("kept", "without_widest", "without_narrowest")),
         "redrawn": redrawn.floors(only, K, 20), "sites": lab.sites(cells, chords, K),
-        "forms": rivals.rivals(lab.for_rivals(points, only[only["l0"] < 40])),
+        "forms": (forms := rivals.rivals(lab.for_rivals(points, only[only["l0"] < 40]))),
+        "kinds": rivals.families(forms),
         "planted": planted.planted([3, 5], [0.0, 0.6], [0.01], n_curves=40),
         "covered": sparsity.coverage(grid, [12, K]), "loo": sparsity.leave_one_out(only),
         "whole": surfaces.surfaces(only[only["l0"] < 40], [K], 20),
@@ -120,8 +121,8 @@ def test_the_sentences_carry_the_tables_numbers(data):
         laws_words.profiles(data["laws"], K), laws_words.planted(data["planted"]),
         laws_words.filters(data["dropped"]), laws_words.floors(data["floors"], data["whole"], K),
         laws_words.budgets(data["budgets"]), laws_words.subsets(data["subsets"]),
-        laws_words.rivals(data["forms"]),
-        laws_words.learned_lab(data["floors"], data["subsets"], data["budgets"], data["forms"], K),
+        laws_words.rivals(data["forms"], data["kinds"]),
+        laws_words.learned_lab(data["floors"], data["subsets"], data["budgets"], data["kinds"], K),
     ]  # fmt: skip
     assert all("nan" not in text and len(text) > 80 for text in texts)
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from geowall.figures import theme
 from geowall.figures.laws import filled_or_open, on_stream, shades, with_series
+from geowall.laws.scaling.rivals import STOPS
 
 NAMES = {
     "every": "every width",
@@ -208,31 +209,41 @@ def _wide(rows: pd.DataFrame) -> int:
 
 
 def fig_rivals(forms: pd.DataFrame) -> alt.TopLevelMixin:
-    """How far each form's AICc lies above the best one, a mark a layer."""
+    """How far each form lies above the best one, by AICc and by AIC, a mark a layer."""
     table = with_series(on_stream(forms))
-    table = table.assign(form=table["form"].map(FORMS), gap=table["aicc_gap"].clip(upper=40))
-    order = table.groupby("form")["gap"].median().sort_values().index.tolist()
-    best = table[table["aicc_gap"] == 0].groupby("form").size().reindex(order, fill_value=0)
-    rows = table[["series", "colour", "layer", "form", "gap", "n_parameters", "n_checkpoints"]]
-    y = alt.Y("form:N", sort=order, title=None).axis(
-        ticks=False, domain=False, labelLimit=160, labelPadding=10
+    stop = table["form"].isin(STOPS).map({True: " (stops)", False: ""})
+    table = table.assign(form=table["form"].map(FORMS) + stop)
+    order = table.groupby("form")["aicc_gap"].median().sort_values().index.tolist()
+    panels = [
+        _criterion(table, column, title, order, labels=not i)
+        for i, (column, title) in enumerate({"aicc_gap": "AICc", "aic_gap": "AIC"}.items())
+    ]
+    best = {c: table[table[f"{c}_gap"] == 0].groupby("form").size() for c in ("aicc", "aic")}
+    said = {c: ", ".join(f"{form} {best[c][form]}" for form in order if form in best[c]) for c in best}
+    words = f"by AICc {said['aicc']}; by AIC {said['aic']}"
+    layers = len(table.drop_duplicates(["series", "layer"]))
+    return theme.finish(
+        alt.hconcat(*panels, spacing=12),
+        "law-forms",
+        caption=f"Rival forms fitted to the checkpoints of {layers} layers and grids; zero is the layer's "
+        f"best. A floor and a soft knee stop at a positive error. Best forms {words}.",
+        alt=f"Two strip charts of AICc and AIC differences by form. Best forms {words}.",
     )
-    x = alt.X("gap:Q", title="AICc above the layer's best form (cut at 40)")
-    dots = alt.Chart(rows).mark_circle(size=34, opacity=0.7).encode(
+
+
+def _criterion(table: pd.DataFrame, column: str, title: str, order: list[str], labels: bool) -> alt.Chart:
+    rows = table[["series", "colour", "layer", "form", "n_parameters", "n_checkpoints"]]
+    rows = rows.assign(gap=table[column].clip(upper=40))
+    y = alt.Y("form:N", sort=order, title=None).axis(
+        labels=labels, ticks=False, domain=False, labelLimit=160, labelPadding=10
+    )
+    x = alt.X("gap:Q", title=f"{title} above the layer's best form (cut at 40)").axis(tickCount=5)
+    dots = alt.Chart(rows).mark_circle(size=30, opacity=0.7).encode(
         x=x, y=y, yOffset="series:N", color=shades(table, legend=alt.Legend(orient="top", columns=3)),
         tooltip=["series:N", "layer:Q", "form:N", alt.Tooltip("gap:Q", format=".1f"), "n_parameters:Q",
                  "n_checkpoints:Q"],
     )  # fmt: skip
-    said = ", ".join(f"{form} {n}" for form, n in best.items() if n)
-    layers = len(table.drop_duplicates(["series", "layer"]))
-    return theme.finish(
-        dots.properties(width=400, height=230),
-        "law-forms",
-        caption=f"Rival forms fitted to the checkpoints of {layers} layers and grids; zero is the layer's "
-        f"best. "
-        f"Best forms: {said}.",
-        alt=f"Strip chart of AICc differences by form. Best forms: {said}.",
-    )
+    return dots.properties(width=220, height=230)
 
 
 def fig_planted(known: pd.DataFrame) -> alt.TopLevelMixin:

@@ -184,7 +184,31 @@ def subsets(table: pd.DataFrame) -> str:
             f"and zero is in the interval at {zero}"
         )
     words = "; ".join(said).replace("-", "−")
-    return f"{words[0].upper()}{words[1:]}. So what flattens these curves does so from the middle widths on."
+    return (
+        f"{words[0].upper()}{words[1:]}. So what flattens the lab's curves does so from the middle widths on."
+        f"{_published_subsets(table)}"
+    )
+
+
+def _published_subsets(table: pd.DataFrame) -> str:
+    """Say what leaving widths out, or keeping those that rise, does to the published floors."""
+    own = table[table["source"] == "published"]
+    said = []
+    for (model, layer), rows in own.groupby(["model", "layer"]):
+        by = rows.set_index("subset")
+        if "without_widest" not in by.index:
+            continue
+        where = f"{model.rsplit('-', 1)[-1].upper()} layer {layer}"
+        ends = {name: f"{r['floor']:.3f} ({r['low']:.3f} to {r['high']:.3f})" for name, r in by.iterrows()}
+        rising = int(by.loc["every", "n_widths"] - by.loc["kept", "n_widths"])
+        all_of = f", with the {rising} that rise and the paper drops {ends['every']}" if rising else ""
+        said.append(
+            f"at {where} the floor of the widths that fall is {ends['kept']}{all_of}, without the widest of "
+            f"those {ends['without_widest']}, without the narrowest {ends['without_narrowest']}"
+        )
+    if not said:
+        return ""
+    return f" Of the published layers two have widths to spare: {'; '.join(said)}."
 
 
 def sites(table: pd.DataFrame, k: float) -> str:
@@ -235,33 +259,45 @@ def _form(name: str) -> str:
 
 
 def _published(forms: pd.DataFrame) -> str:
-    paper = forms[forms["source"] == "published"].sort_values("aicc_gap")
-    if paper.empty:
+    said = []
+    for (model, layer), own in forms[forms["source"] == "published"].groupby(["model", "layer"]):
+        by = own.sort_values("aicc")
+        said.append(
+            f"at {model.rsplit('-', 1)[-1].upper()} layer {layer} ({by['n_checkpoints'].iloc[0]} widths) the "
+            f"best is {_form(by['form'].iloc[0])}, with {_form(by['form'].iloc[1])} "
+            f"{by['aicc_gap'].iloc[1]:.1f} behind"
+        )
+    if not said:
         return ""
-    best, second = paper.iloc[0], paper.iloc[1]
-    return (
-        f" Of the published layers only {best['model'].rsplit('-', 1)[-1].upper()} layer {best['layer']} "
-        f"has widths enough at one sparsity: there the best form is {_form(best['form'])}, with "
-        f"{_form(second['form'])} {second['aicc_gap']:.1f} behind."
-    )
+    return " Of the published layers few have widths enough at one sparsity: " + "; ".join(said) + "."
 
 
-def rivals(forms: pd.DataFrame) -> str:
-    """Say which forms win and whether a floor beats none."""
-    key = ["model", "layer", "architecture", "schedule"]
+def rivals(forms: pd.DataFrame, kinds: pd.DataFrame) -> str:
+    """Say which forms win, by either criterion, and whether those that stop beat those that go on."""
     own = on_stream(forms[forms["source"] == "lab"])
-    gaps = own.pivot_table("aicc_gap", key, "form")
-    best = gaps.idxmin(axis=1).value_counts()
-    said = ", ".join(f"{_form(name)} {n}" for name, n in best.items())
-    floor = int((gaps["with_floor"] < gaps["no_floor"] - 2).sum())
-    worse = int((gaps["no_floor"] < gaps["with_floor"] - 2).sum())
-    bent = int((gaps[["soft_knee", "quadratic_n", "with_floor"]].min(axis=1) < gaps["no_floor"] - 2).sum())
+    n = len(own.drop_duplicates(["model", "layer", "architecture", "schedule"]))
+    best = {c: own[own[f"{c}_gap"] == 0]["form"].value_counts() for c in ("aic", "aicc")}
+    said = {c: ", ".join(f"{_form(name)} {count}" for name, count in v.items()) for c, v in best.items()}
+    clear = on_stream(kinds[(kinds["source"] == "lab") & (kinds["criterion"] == "aicc")])["gap"]
     return (
-        f"Over {len(gaps)} layers and grids of the lab the best form is: {said}. Some form that bends in "
-        f"width beats the straight law by more than two at {bent}; the floor does so at {floor}, and "
-        "loses to it by "
-        f"more than two at {worse}, for its two further parameters." + _published(forms)
+        f"Over {n} layers and grids of the lab the best form by AICc is: {said['aicc']}; by AIC: "
+        f"{said['aic']}. The law with a floor has six parameters for as few as "
+        f"{int(own['n_checkpoints'].min())} checkpoints, and AICc makes it pay for them. But a soft knee is "
+        "a wall too: it stops at a positive error. So compare the best form that stops with the best that "
+        f"does not: stopping is better at {stopping(kinds)} layers and grids. The two part by more than two "
+        f"(AICc) in favour of stopping at {int((clear > 2).sum())} and of going on at "
+        f"{int((clear < -2).sum())}." + _published(forms)
     )
+
+
+def stopping(kinds: pd.DataFrame) -> str:
+    """Count the lab's layers and grids where a form that stops is best, by either criterion and by grid."""
+    own = on_stream(kinds[kinds["source"] == "lab"])
+    said = [
+        f"{counted(_by_series(rows, rows['gap'] > 0))} by {name.upper().replace('AICC', 'AICc')}"
+        for name, rows in own.groupby("criterion", sort=False)
+    ]
+    return "; ".join(said)
 
 
 def learned_published(floors: pd.DataFrame, agreed: pd.DataFrame, split: pd.DataFrame) -> str:
@@ -282,7 +318,7 @@ def learned_published(floors: pd.DataFrame, agreed: pd.DataFrame, split: pd.Data
 
 
 def learned_lab(
-    floors: pd.DataFrame, subsets: pd.DataFrame, budgets: pd.DataFrame, forms: pd.DataFrame, k: float
+    floors: pd.DataFrame, subsets: pd.DataFrame, budgets: pd.DataFrame, kinds: pd.DataFrame, k: float
 ) -> str:
     """Sum up the lab: do floors exist here, or can it not be decided?"""
     own = on_stream(floors[floors["source"] == "lab"])
@@ -291,13 +327,13 @@ def learned_lab(
     lean = lean[lean["subset"] == "without_widest"]
     levels = budgets[budgets["quantity"] == "floor"]
     medians, n = levels.groupby("schedule")["value"].median(), levels["layer"].nunique()
-    gaps = on_stream(forms[(forms["source"] == "lab") & (forms["form"] == "with_floor")])["aicc_gap"]
     return (
         f"* **At matched budgets the lab levels off** at {counted(_by_series(own, own['low'] > 0))} "
         f"layers, and without the widest dictionary at {counted(_by_series(lean, lean['low'] > 0))}.\n"
         f"* **This does not make it a wall.** At {f'the {n} layers' if n > 1 else 'the one layer'} where "
         f"wide dictionaries were also trained longer, the floor goes from {medians['matched']:.3f} to "
-        f"{medians['scaled']:.3f}; and the law with a floor is the best of six forms at "
-        f"{int((gaps == 0).sum())} of {len(gaps)} layers and grids. Whether there is a floor under "
-        "converged dictionaries is **undecided** here."
+        f"{medians['scaled']:.3f}.\n"
+        f"* **Which kind of law it is depends on the grid and on the criterion.** A form that stops at a "
+        f"positive error (a floor or a soft knee) is best at {stopping(kinds)}. Whether there is a wall "
+        "under converged dictionaries is **undecided** here."
     )
