@@ -243,7 +243,7 @@ def _criterion(table: pd.DataFrame, column: str, title: str, order: list[str], l
         tooltip=["series:N", "layer:Q", "form:N", alt.Tooltip("gap:Q", format=".1f"), "n_parameters:Q",
                  "n_checkpoints:Q"],
     )  # fmt: skip
-    return dots.properties(width=220, height=230)
+    return dots.properties(width=190, height=230)
 
 
 def fig_planted(known: pd.DataFrame) -> alt.TopLevelMixin:

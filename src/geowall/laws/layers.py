@@ -61,7 +61,7 @@ def summaries(geometry: pd.DataFrame, surrogate: str, site: str = "res") -> pd.D
     kinds = sorted(set(geometry["surrogate"]))
     if surrogate not in kinds:
         raise GeowallError(f"no surrogate {surrogate!r}", f"the table has {', '.join(kinds)}", "name one")
-    own = where(geometry, surrogate=surrogate, site=site)
+    own = where(named(geometry), surrogate=surrogate, site=site)
     wide = own.pivot(index=KEY, columns="estimator", values=["value", "surrogate_value"])
     value, twin = wide["value"], wide["surrogate_value"]
     names = [name for name in feats.GEOMETRY if name in value]
@@ -109,7 +109,7 @@ def measured(
     apart from its published rows (:func:`geowall.laws.scaling.sources.named`). Raises
     :class:`~geowall.paths.GeowallError` when none is in both.
     """
-    shape, made = summaries(named(geometry), surrogate), laws[laws["source"] != "published"]
+    shape, made = summaries(geometry, surrogate), laws[laws["source"] != "published"]
     both = made[made["model"].isin(shape["model"])]
     alphas = exponents(both if len(both) else made, k, form)
     table = alphas.merge(shape.drop(columns="source"), on=["model", "layer"])

@@ -15,14 +15,15 @@ from geowall.laws.tables import where
 from geowall.wall.claims import NONE, Claim, Control
 from geowall.wall.evidence import Found, MissingError, cell, correlation, made, only, share
 from geowall.wall.floors import at_one_k
-from geowall.wall.rules import above, below, same
+from geowall.wall.rules import above, below, between, held, same
 
 PAPER = "zaher2026"
 ALPHA = {"source": "published", "target": "alpha_k50", "dropped_layers": 0}
 BLOCK = ALPHA | {"features": "kappa_ms", "statistic": "r2", "bootstrap": "block"}
 FOUR = ["d_int", "kappa_ms", "kappa_tv", "nu"]
+ALL = "+".join(FOUR)
 LAB = {"source": "lab", "site": "res", "architecture": "jumprelu", "schedule": "matched"}
-THREE_WIDTHS = [("gemma-2-2b", 5), ("gemma-2-2b", 19), ("gemma-2-9b", 9), ("gemma-2-9b", 31)]
+PRINTED = "data/published/geometric_wall_floors.csv"
 
 
 def agreeing(numbers: pd.DataFrame) -> Found:
@@ -59,6 +60,43 @@ def worst_sweep(sweep: pd.DataFrame) -> Found:
     """Smallest leave-one-out R2 of curvature over sparsities and models."""
     rows = only(sweep, "08/sparsity", source="published", features="kappa_ms")
     return Found(float(rows["loo_r2"].min()))
+
+
+def coefficient(stage2: pd.DataFrame, model: str, target: str, rival: str = "") -> Found:
+    """Leave-one-out R2 of a coefficient of the law by curvature, or what that is above a rival's."""
+    asked = {"source": "published", "model": model, "target": target, "dropped_layers": 0}
+    own, other = (
+        only(stage2, "08/stage2", features=name, **asked)["loo_r2"].iloc[0]
+        for name in ("kappa_ms", rival or "none")
+    )
+    return Found(float(own - other if rival else own))
+
+
+def pooled(curves: pd.DataFrame, model: str, rows: bool = False) -> Found:
+    """R2 of the exponents at all sparsities on left-out layers by all four; or what left-out rows add."""
+    row = only(curves, "08/curve_regressions", source="published", model=model, features=ALL).iloc[0]
+    return Found(float(row["row_r2"] - row["layer_r2"] if rows else row["layer_r2"]))
+
+
+def over_narrow(checkpoints: pd.DataFrame, model: str) -> Found:
+    """R2 of checkpoints of left-out layers by all four less that by the error of the narrowest dictionary."""
+    own, other = (
+        only(checkpoints, "08/checkpoint_regressions", model=model, features=name)["layer_r2"].iloc[0]
+        for name in (ALL, "nmse_narrow")
+    )
+    return Found(float(own - other))
+
+
+def interpolation(left_out: pd.DataFrame, model: str, over: float = 0.0) -> Found:
+    """R2 of checkpoints between their neighbours: the median over layers and widths of the matched grid.
+
+    With ``over``, the share of layers and widths whose R2 is above it.
+    """
+    rows = only(left_out, "07/leave_one_out", **(LAB | {"model": model}))
+    squares = rows.assign(miss=rows["log_error"] ** 2, all=rows["deviation"] ** 2)
+    each = squares.groupby(["layer", "d_sae"])[["miss", "all"]].mean()
+    r2 = 1 - each["miss"] / each["all"]
+    return share(r2 > over) if over else Found(float(r2.median()))
 
 
 def lab_r2(intervals: pd.DataFrame, model: str) -> Found:
@@ -133,14 +171,15 @@ def one_floor(laws: pd.DataFrame, model: str, layer: int) -> Found:
     return Found(float(row["floor"]), float(row["low"]), float(row["high"]))
 
 
-def least_bound(laws: pd.DataFrame) -> Found:
-    """Largest lower end of the floors' intervals at the four layers of three widths."""
-    own = floors(laws, "published")
-    kept = [own[(own["model"] == m) & (own["layer"] == n)]["low"] for m, n in THREE_WIDTHS]
-    lows = pd.concat(kept)
-    if lows.empty:
-        raise MissingError("07/layer_laws has no floor of a layer with three widths")
-    return Found(float(lows.min()))
+def printed_floor(printed: pd.DataFrame, model: str, layer: int) -> Found:
+    """The floor that the paper prints for a layer at k = 50."""
+    return Found(float(only(printed, PRINTED, model=model, layer=layer, k=50)["floor"].iloc[0]))
+
+
+def with_all(subsets: pd.DataFrame, model: str, layer: int) -> Found:
+    """The fitted floor with the widths that the paper drops, over the one without them."""
+    rows = only(subsets, "07/subsets", source="published", model=model, layer=layer).set_index("subset")
+    return Found(float(rows.loc["every", "floor"] / rows.loc["kept", "floor"]))
 
 
 def positive(laws: pd.DataFrame) -> Found:
@@ -164,12 +203,6 @@ def _of_stream(geometry: pd.DataFrame, summary: str) -> pd.DataFrame:
     return own.drop_duplicates(["model", "layer"])
 
 
-def made_by_filters(planted: pd.DataFrame) -> Found:
-    """Floor, over the error, that the paper's filters leave in curves without one; the largest median."""
-    rows = only(planted, "07/planted", filtered=True, floor_share=0.0)
-    return Found(float(rows["bias"].max()))
-
-
 def misfit(details: pd.DataFrame) -> Found:
     """Largest misfit of the fits to three points."""
     rows = only(details, "07/floors", source="published", n_widths=3)
@@ -185,10 +218,14 @@ def shrunk_by_training(budgets: pd.DataFrame) -> Found:
 
 
 def best_form(rivals: pd.DataFrame) -> Found:
-    """Share of the lab's matched JumpReLU layers whose law with a floor beats all rivals by AICc."""
+    """Share of the lab's matched JumpReLU layers whose law with a floor beats all rivals by AIC."""
     rows = only(rivals, "07/rivals", **LAB)
-    best = rows.loc[rows.groupby(["model", "layer"])["aicc"].idxmin()]
-    return share(best["form"] == "with_floor")
+    return share(rows[rows["aic_gap"] == 0]["form"] == "with_floor")
+
+
+def best_kind(families: pd.DataFrame, criterion: str) -> Found:
+    """Share of the lab's matched JumpReLU layers where the best form is one that stops."""
+    return share(only(families, "07/families", criterion=criterion, **LAB)["gap"] > 0)
 
 
 def shares_by(details: pd.DataFrame, geometry: pd.DataFrame, summary: str) -> Found:
@@ -249,6 +286,47 @@ TRANSFERS = [
     )
     for model, size, there in (("gemma-2-9b", "9B", 0.920), ("gemma-2-2b", "2B", 0.970))
 ]  # fmt: skip
+COEFFICIENTS = [
+    Claim(
+        PAPER, f"Curvature predicts {symbol} at {size}, R²", "published", there,
+        made(partial(coefficient, model=model, target=target), "08/stage2"), same(1e-3), "08", "hierarchy",
+        Control(
+            "a curve in depth alone does as well",
+            made(partial(coefficient, model=model, target=target, rival="depth"), "08/stage2"), above(0),
+        ),
+    )
+    for model, size, target, symbol, there in (
+        ("gemma-2-2b", "2B", "beta_n", "β_n", 0.777),
+        ("gemma-2-9b", "9B", "beta_n", "β_n", 0.477),
+        ("gemma-2-2b", "2B", "gamma", "γ", 0.470),
+        ("gemma-2-9b", "9B", "gamma", "γ", 0.354),
+    )
+]  # fmt: skip
+LONG = [
+    *(
+        Claim(
+            PAPER, f"All four, exponents at all k, {size}, R²", "published", there,
+            made(partial(pooled, model=model), "08/curve_regressions"), same(0.03), "08", "pooled",
+            Control(
+                "with single rows left out it is more: the layer's other rows give it away",
+                made(partial(pooled, model=model, rows=True), "08/curve_regressions"), below(0.05),
+            ),
+        )
+        for model, size, there in (("gemma-2-2b", "2B", 0.97), ("gemma-2-9b", "9B", 0.80))
+    ),
+    *(
+        Claim(
+            PAPER, f"All four, every checkpoint, {model}, R²", "lab", there,
+            cell("08/checkpoint_regressions", "row_r2", "", "", model=model, features=ALL), same(0.05),
+            "08", "pooled",
+            Control(
+                "over left-out layers the error of the narrowest dictionary does as well",
+                made(partial(over_narrow, model=model), "08/checkpoint_regressions"), above(0),
+            ),
+        )
+        for model, there in (("lab-small", 0.90), ("lab-large", 0.93))
+    ),
+]  # fmt: skip
 REGRESSION = [
     Claim(
         PAPER, "Printed tables follow from the figures", "published", 1.0,
@@ -280,10 +358,13 @@ REGRESSION = [
         PAPER, "Holds at every sparsity, least R²", "published", 0.85,
         made(worst_sweep, "08/sparsity"), same(5e-3), "08", "sparsity",
     ),
+    *COEFFICIENTS,
+    *LONG,
     *(
         Claim(
             PAPER, f"Curvature predicts layers of {model}, R²", "lab", there,
             made(partial(lab_r2, model=model), "08/intervals"), above(0), "08", "hierarchy",
+            power=cell("08/power", "power", "", "", source="lab", model=model, errors="spread"),
         )
         for model, there in (("lab-small", 0.976), ("lab-large", 0.869))
     ),
@@ -320,10 +401,45 @@ GEOMETRY = [
         ),
     ),
 ]  # fmt: skip
+EXACT = Control(
+    "three points fix three parameters: the fit cannot fail, and its noise is borrowed",
+    made(misfit, "07/floors"), above(1e-6),
+)  # fmt: skip
+FLOORS = [
+    Claim(
+        PAPER, f"Floor at {size} layer {layer}, {widths} widths", "published",
+        made(partial(printed_floor, model=model, layer=layer), PRINTED),
+        made(partial(one_floor, model=model, layer=layer), "07/layer_laws"), held(1e-3), "07", "showcase",
+        control,
+    )
+    for model, size, layer, widths, control in (
+        ("gemma-2-2b", "2B", 5, "three", EXACT),
+        ("gemma-2-2b", "2B", 12, "five of seven", Control(
+            "with the two widths that the paper drops it is another floor",
+            made(partial(with_all, model="gemma-2-2b", layer=12), "07/subsets"), between(0.95, 1.05),
+        )),
+        ("gemma-2-2b", "2B", 19, "three", EXACT),
+        ("gemma-2-9b", "9B", 9, "three", EXACT),
+        ("gemma-2-9b", "9B", 20, "seven", None),
+        ("gemma-2-9b", "9B", 31, "three", EXACT),
+    )
+]  # fmt: skip
 LAWS = [
     Claim(
         PAPER, "Exponents peak again late, at 2B", "published", 0.158,
         made(partial(late_peak, model="gemma-2-2b"), "08/layers"), same(5e-4), "08", "layers",
+    ),
+    *(
+        Claim(
+            PAPER, f"Interpolated in sparsity, {model}, R²", "lab", there,
+            made(partial(interpolation, model=model), "07/leave_one_out"), above(0.95), "07",
+            "exponent-profiles",
+            Control(
+                "fewer layers and widths pass 0.95 than in the paper",
+                made(partial(interpolation, model=model, over=0.95), "07/leave_one_out"), above(0.9),
+            ),
+        )
+        for model, there in (("lab-small", 0.998), ("lab-large", 0.9996))
     ),
     Claim(
         PAPER, "Chord and surface agree, largest gap", "published", 0.01,
@@ -334,26 +450,7 @@ LAWS = [
         made(partial(first_less_others, source="published"), "07/layer_laws"),
         made(partial(first_less_others, source="lab"), "07/layer_laws"), above(0), "07", "exponent-profiles",
     ),
-    Claim(
-        PAPER, "Floor at 2B layer 12, seven widths", "published", 0.106,
-        made(partial(one_floor, model="gemma-2-2b", layer=12), "07/layer_laws"), same(5e-3), "07", "showcase",
-        Control(
-            "two widths were dropped, and such filters make floors of none",
-            made(made_by_filters, "07/planted"), below(0.05),
-        ),
-    ),
-    Claim(
-        PAPER, "Floor at 9B layer 20, seven widths", "published", 0.099,
-        made(partial(one_floor, model="gemma-2-9b", layer=20), "07/layer_laws"), same(5e-3), "07", "showcase",
-    ),
-    Claim(
-        PAPER, "Floors of layers with three widths, least", "published", 0.044,
-        made(least_bound, "07/layer_laws"), above(0.001), "07", "showcase",
-        Control(
-            "three points fix three parameters: the fit cannot fail",
-            made(misfit, "07/floors"), above(1e-6),
-        ),
-    ),
+    *FLOORS,
     Claim(
         PAPER, "Layers with a clear floor, share of the lab's", "lab", 1.0,
         made(positive, "07/layer_laws"), above(0.5), "07", "floors",
@@ -363,8 +460,16 @@ LAWS = [
         ),
     ),
     Claim(
-        PAPER, "A floor fits best, share of layers", "lab", 5 / 6,
+        PAPER, "A floor fits best by AIC, share of layers", "lab", 5 / 6,
         made(best_form, "07/rivals"), above(0.5), "07", "law-forms",
+    ),
+    Claim(
+        PAPER, "A form that stops fits best by AICc, share", "lab", 5 / 6,
+        made(partial(best_kind, criterion="aicc"), "07/families"), above(0.5), "07", "law-forms",
+        Control(
+            "by AIC, the paper's criterion, forms that go on are best at most layers",
+            made(partial(best_kind, criterion="aic"), "07/families"), above(0.5),
+        ),
     ),
     *(
         Claim(
