@@ -237,13 +237,13 @@ def _criterion(table: pd.DataFrame, column: str, title: str, order: list[str], l
     y = alt.Y("form:N", sort=order, title=None).axis(
         labels=labels, ticks=False, domain=False, labelLimit=160, labelPadding=10
     )
-    x = alt.X("gap:Q", title=f"{title} above the layer's best form (cut at 40)").axis(tickCount=5)
+    x = alt.X("gap:Q", title=f"{title} above the best (to 40)").axis(tickCount=5)
     dots = alt.Chart(rows).mark_circle(size=30, opacity=0.7).encode(
         x=x, y=y, yOffset="series:N", color=shades(table, legend=alt.Legend(orient="top", columns=3)),
         tooltip=["series:N", "layer:Q", "form:N", alt.Tooltip("gap:Q", format=".1f"), "n_parameters:Q",
                  "n_checkpoints:Q"],
     )  # fmt: skip
-    return dots.properties(width=190, height=230)
+    return dots.properties(width=185, height=230)
 
 
 def fig_planted(known: pd.DataFrame) -> alt.TopLevelMixin:

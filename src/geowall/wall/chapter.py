@@ -52,19 +52,18 @@ def _cells(
     return from_tables.from_checkpoints(kept, k, shapes) if len(kept) else []
 
 
-def wall_floors(
-    laws: pd.DataFrame, details: pd.DataFrame, lab: pd.DataFrame, paper: pd.DataFrame
-) -> pd.DataFrame:
-    """Fitted floors of the lab and of the showcase layers, at one k a grid, beside their geometry.
+def wall_floors(details: pd.DataFrame, lab: pd.DataFrame, paper: pd.DataFrame, k: float) -> pd.DataFrame:
+    """Fitted floors of measured and of showcase layers, at one k a grid, beside their geometry.
 
-    Takes ``layer_laws`` and ``floors`` of chapter 07, ``layer_geometry`` of 06, and the published layers.
+    Takes ``attenuation`` of chapter 07, ``layer_geometry`` of 06, the published layers, and the ``k`` at
+    which 07 reads the lab's laws.
     """
-    found = floors.layer_floors(laws, pd.DataFrame(), details)
+    found = floors.layer_floors(details, pd.DataFrame())
     columns = ["model", "layer", "site", *floors.SUMMARIES]
     wide = [from_tables.wide_geometry(table) for table in (named(lab), paper)]
     shapes = [table.assign(site=table.get("site", USUAL["site"])).reindex(columns=columns) for table in wide]
     shapes = pd.concat(shapes)
-    return floors.at_one_k(found.merge(shapes, how="left", on=["model", "layer", "site"]))
+    return floors.at_one_k(found.merge(shapes, how="left", on=["model", "layer", "site"]), k)
 
 
 def usual(table: pd.DataFrame) -> pd.DataFrame:

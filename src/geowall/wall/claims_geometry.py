@@ -11,9 +11,11 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from geowall.laws.power import power
+from geowall.laws.scaling.rivals import families
 from geowall.laws.tables import where
 from geowall.wall.claims import NONE, Claim, Control
-from geowall.wall.evidence import Found, MissingError, cell, correlation, made, only, share
+from geowall.wall.evidence import Found, MissingError, Number, cell, made, only, share
 from geowall.wall.floors import at_one_k
 from geowall.wall.rules import above, below, between, held, same
 
@@ -182,25 +184,22 @@ def with_all(subsets: pd.DataFrame, model: str, layer: int) -> Found:
     return Found(float(rows.loc["every", "floor"] / rows.loc["kept", "floor"]))
 
 
-def positive(laws: pd.DataFrame) -> Found:
+def positive(found: pd.DataFrame) -> Found:
     """Share of lab layers whose floor's interval stays clear of zero."""
-    own = floors(laws, "lab")
-    return share(own["low"] > 0.01 * own["floor"].abs())
+    return share(only(found, "09/wall_floors", **LAB)["clear"])
 
 
-def floors_by(laws: pd.DataFrame, geometry: pd.DataFrame, source: str, summary: str) -> Found:
-    """Correlation over layers of fitted floors with a geometric summary."""
-    own = floors(laws, source)
-    if "estimator" in geometry:
-        geometry = _of_stream(geometry, summary).rename(columns={"value": summary})
-    both = own.merge(geometry[["model", "layer", summary]], on=["model", "layer"]).dropna(subset=["floor"])
-    return correlation(both["floor"], both[summary])
+def tracked(model: str, summary: str, statistic: str = "floor") -> Number:
+    """Correlation over a model's layers of what its floors do with a geometric summary."""
+    return cell("09/tracks", "correlation", model=model, features=summary, statistic=statistic, given="none")
 
 
-def _of_stream(geometry: pd.DataFrame, summary: str) -> pd.DataFrame:
-    """A summary's value at each layer of the residual stream, once."""
-    own = where(geometry, estimator=summary, site=LAB["site"])
-    return own.drop_duplicates(["model", "layer"])
+def floor_power(found: pd.DataFrame, model: str) -> Found:
+    """How often a link of floors and curvature as steep as the published one would show over a lab model."""
+    theirs = only(found, "09/wall_floors", source="published")
+    own = only(found, "09/wall_floors", **(LAB | {"model": model})).dropna(subset=["kappa_ms"])
+    slope = float(np.polyfit(np.log(theirs["kappa_ms"]), theirs["floor"], 1)[0])
+    return Found(power(np.log(own["kappa_ms"].to_numpy(float)), slope, float(own["floor"].std())))
 
 
 def misfit(details: pd.DataFrame) -> Found:
@@ -223,18 +222,10 @@ def best_form(rivals: pd.DataFrame) -> Found:
     return share(rows[rows["aic_gap"] == 0]["form"] == "with_floor")
 
 
-def best_kind(families: pd.DataFrame, criterion: str) -> Found:
+def best_kind(rivals: pd.DataFrame, criterion: str) -> Found:
     """Share of the lab's matched JumpReLU layers where the best form is one that stops."""
-    return share(only(families, "07/families", criterion=criterion, **LAB)["gap"] > 0)
-
-
-def shares_by(details: pd.DataFrame, geometry: pd.DataFrame, summary: str) -> Found:
-    """Correlation over lab layers of the floor's share of the least error with a geometric summary."""
-    own = only(details, "07/floors", **LAB)
-    own = at_one_k(own.assign(extrapolated=False))
-    first = _of_stream(geometry, summary)
-    both = own.merge(first[["model", "layer", "value"]], on=["model", "layer"])
-    return correlation(both["floor_share"], both["value"])
+    rows = only(rivals, "07/rivals", **LAB)
+    return share(where(families(rows), criterion=criterion)["gap"] > 0)
 
 
 def clearly_curved(excess: pd.DataFrame, surrogate: str) -> Found:
@@ -453,7 +444,7 @@ LAWS = [
     *FLOORS,
     Claim(
         PAPER, "Layers with a clear floor, share of the lab's", "lab", 1.0,
-        made(positive, "07/layer_laws"), above(0.5), "07", "floors",
+        made(positive, "09/wall_floors"), above(0.5), "07", "floors",
         Control(
             "where training grows with width the floor shrinks",
             made(shrunk_by_training, "07/budgets"), above(-0.05),
@@ -465,31 +456,33 @@ LAWS = [
     ),
     Claim(
         PAPER, "A form that stops fits best by AICc, share", "lab", 5 / 6,
-        made(partial(best_kind, criterion="aicc"), "07/families"), above(0.5), "07", "law-forms",
+        made(partial(best_kind, criterion="aicc"), "07/rivals"), above(0.5), "07", "law-forms",
         Control(
             "by AIC, the paper's criterion, forms that go on are best at most layers",
-            made(partial(best_kind, criterion="aic"), "07/families"), above(0.5),
+            made(partial(best_kind, criterion="aic"), "07/rivals"), above(0.5),
         ),
     ),
     *(
         Claim(
             PAPER, f"Floors rise with {word} over six layers, r", "published", there,
-            made(partial(floors_by, source="published", summary=summary), "07/layer_laws", "08/layers"),
-            above(0), "09", "wall-floors",
+            tracked("pooled", summary), above(0), "09", "wall-tracks",
         )
         for summary, word, there in (("d_int", "dimension", 0.88), ("kappa_ms", "curvature", 0.82))
     ),
     *(
         Claim(
-            PAPER, f"Floors rise with {word} over the lab, r", "lab", there,
-            made(partial(floors_by, source="lab", summary=summary), "07/layer_laws", "06/layer_geometry"),
-            above(0), "09", "wall-floors",
+            PAPER, f"Floors rise with {word} over {model}, r", "lab", there,
+            tracked(model, summary), above(0), "09", "wall-tracks",
             Control(
-                "as a share of the layer's error they do not",
-                made(partial(shares_by, summary=summary), "07/floors", "06/layer_geometry"), above(0),
+                "as a share of the layer's least error, which the floor restates, they do not",
+                tracked(model, summary, "floor_share"), above(0),
             ),
+            made(partial(floor_power, model=model), "09/wall_floors") if weak else None,
         )
-        for summary, word, there in (("d_int", "dimension", 0.88), ("kappa_ms", "curvature", 0.82))
+        for summary, word, there, weak in (
+            ("d_int", "dimension", 0.88, False), ("kappa_ms", "curvature", 0.82, True),
+        )
+        for model in ("lab-small", "lab-large")
     ),
 ]  # fmt: skip
 CLAIMS = [*REGRESSION, *LAWS, *GEOMETRY]

@@ -30,9 +30,12 @@ def needed(claims: Sequence[Claim] = CLAIMS) -> list[str]:
     return sorted({name for claim in claims for name in claim.tables})
 
 
-def present(claims: Sequence[Claim] = CLAIMS) -> dict[str, str]:
-    """Name and path, from the root of the book, of the tables that are published."""
-    paths = {name: path_of(name) for name in needed(claims)}
+def present(claims: Sequence[Claim] = CLAIMS, without: str = "-") -> dict[str, str]:
+    """Name and path, from the root of the book, of the tables that are published.
+
+    ``without`` leaves out those of one chapter: the one that judges, and has its own at hand.
+    """
+    paths = {name: path_of(name) for name in needed(claims) if not name.startswith(f"{without}/")}
     return {name: path for name, path in paths.items() if (ROOT / path).is_file()}
 
 
