@@ -18,6 +18,7 @@ from geowall.laws.scaling import (
     intervals,
     lab,
     planted,
+    planted_surfaces,
     printed,
     redrawn,
     rivals,
@@ -60,6 +61,7 @@ def data():
         "forms": (forms := rivals.rivals(lab.for_rivals(points, only[only["l0"] < 40]))),
         "kinds": rivals.families(forms),
         "planted": planted.planted([3, 5], [0.0, 0.6], [0.01], n_curves=40),
+        "recovered": planted_surfaces.recovered(only[only["l0"] < 40], K, 0.01, [0.8], [0.0, 0.9], 1, 20),
         "covered": sparsity.coverage(grid, [12, K]), "loo": sparsity.leave_one_out(only),
         "whole": surfaces.surfaces(only[only["l0"] < 40], [K], 20),
         "training": lab.training(only), "dropped": filters.tally(filters.marked(cells)),
@@ -79,6 +81,7 @@ def charts(data):
         laws_floors.fig_budgets(data["budgets"]),
         laws_floors.fig_attenuation(data["split"], K),
         laws_floors.fig_rivals(data["forms"]),
+        laws_floors.fig_recovered(data["recovered"]),
     ]
 
 
@@ -89,7 +92,7 @@ def test_the_worked_examples(module):
 
 def test_every_chart_says_what_it_shows(charts):
     names = [chart.usermeta["name"] for chart in charts]
-    assert len(set(names)) == len(charts) == 10
+    assert len(set(names)) == len(charts) == 11
     for chart in charts:
         assert len(chart.usermeta["caption"]) > 60
         assert len(chart.usermeta["alt"]) > 40
@@ -119,6 +122,7 @@ def test_the_sentences_carry_the_tables_numbers(data):
     texts = [
         laws_words.sparsity(data["covered"], data["loo"], K), laws_words.training(data["training"]),
         laws_words.profiles(data["laws"], K), laws_words.planted(data["planted"]),
+        laws_words.recovered(data["recovered"]),
         laws_words.filters(data["dropped"]), laws_words.floors(data["floors"], data["whole"], K),
         laws_words.budgets(data["budgets"]), laws_words.subsets(data["subsets"]),
         laws_words.rivals(data["forms"], data["kinds"]),

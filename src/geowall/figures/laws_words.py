@@ -140,6 +140,25 @@ def planted(known: pd.DataFrame) -> str:
     )
 
 
+def recovered(found: pd.DataFrame) -> str:
+    """Say what the lab's own design can find of a planted law, and where its intervals fall short."""
+    floor, slope = (found[found["quantity"] == name] for name in ("floor", "alpha_width"))
+    slow = floor[(floor["alpha_width"] == floor["alpha_width"].min()) & (floor["floor_share"] > 0)]
+    worst = slow.loc[slow[slow["fit"] == "curve"]["decided"].idxmin()]
+    least = slope.loc[slope["coverage"].idxmin()]
+    return (
+        f"With the noise of the lab's curves, {found['sigma'].iloc[0]:.1%} of an error, the intervals of "
+        f"floors hold the truth {floor['coverage'].min():.0%} to {floor['coverage'].max():.0%} of the time; "
+        f"those of exponents {slope['coverage'].min():.0%} to {slope['coverage'].max():.0%}, least by "
+        f"{least['fit']} where the floor is {least['floor_share']:.0%} of the error: an exponent's interval "
+        "follows the floor's, and is too short where that ends at zero. An exponent of "
+        f"{worst['alpha_width']:g} over so few octaves is nearly straight: a floor of "
+        f"{worst['floor_share']:.0%} of the error is then told from none in {worst['decided']:.0%} of curves "
+        f"and {slow[slow['fit'] == 'surface'].set_index('floor_share')['decided'][worst['floor_share']]:.0%} "
+        "of surfaces."
+    )
+
+
 def filters(dropped: pd.DataFrame) -> str:
     """Say how many cells of the lab the filters drop."""
     total = dropped[["n_cells", "n_rising", "n_steepening", "n_curves", "n_disorderly"]].sum()
@@ -284,8 +303,8 @@ def rivals(forms: pd.DataFrame, kinds: pd.DataFrame) -> str:
         f"{said['aic']}. The law with a floor has six parameters for as few as "
         f"{int(own['n_checkpoints'].min())} checkpoints, and AICc makes it pay for them. But a soft knee is "
         "a wall too: it stops at a positive error. So compare the best form that stops with the best that "
-        f"does not: stopping is better at {stopping(kinds)} layers and grids. The two part by more than two "
-        f"(AICc) in favour of stopping at {int((clear > 2).sum())} and of going on at "
+        f"does not. Of layers and grids, stopping is better at {stopping(kinds)}. The two part by more than "
+        f"two (AICc) in favour of stopping at {int((clear > 2).sum())} and of going on at "
         f"{int((clear < -2).sum())}." + _published(forms)
     )
 

@@ -96,7 +96,7 @@ def narrow_error(checkpoints: pd.DataFrame, k: float) -> pd.DataFrame:
     grid = usual_grid(sparsity.usable(checkpoints))
     narrow = grid[grid["d_sae"] == grid.groupby("model")["d_sae"].transform("min")]
     found = sparsity.cells(narrow, [k]).rename(columns={"nmse": "nmse_narrow"})
-    return found[["model", "layer", "nmse_narrow"]]
+    return found.loc[np.isclose(found["k"], k), ["model", "layer", "nmse_narrow"]]
 
 
 def measured(
