@@ -25,10 +25,12 @@ def around(value: float, low: float, high: float, form: str = ".2f") -> str:
     return f"{signed(value, form)} [{signed(low, form)}, {signed(high, form)}]"
 
 
-def each(rows: pd.DataFrame, value: str = "correlation", low: str = "low", high: str = "high") -> str:
+def each(
+    rows: pd.DataFrame, value: str = "correlation", low: str = "low", high: str = "high", form: str = ".2f"
+) -> str:
     """Write a number with its interval for each model."""
     cells = zip(rows["model"], rows[value], rows[low], rows[high], strict=True)
-    return spoken([f"{around(*ends)} ({short(model)})" for model, *ends in cells])
+    return spoken([f"{around(*ends, form)} ({short(model)})" for model, *ends in cells])
 
 
 def extent(table: pd.DataFrame) -> str:
@@ -62,9 +64,10 @@ def floors(usual: pd.DataFrame, tracks: pd.DataFrame, kinds: pd.DataFrame, share
     six = where(usual, source="published")
     exact, dof = int((six["dof"] == 0).sum()), six["sigma_dof"].max()
     r = {
-        name: each(where(tracks, features=features, statistic=statistic, given="none"))
-        for name, features, statistic in (
-            ("floor", "d_int", "floor"), ("least", "least", "floor"), ("share", "d_int", "floor_share"),
+        name: each(where(tracks, features=features, statistic=statistic, given="none"), form=form)
+        for name, features, statistic, form in (
+            ("floor", "d_int", "floor", ".2f"), ("least", "least", "floor", ".3f"),
+            ("share", "d_int", "floor_share", ".2f"),
         )
     }  # fmt: skip
     return (
@@ -78,6 +81,17 @@ def floors(usual: pd.DataFrame, tracks: pd.DataFrame, kinds: pd.DataFrame, share
         f"{r['share']}. And a floor at a matched budget is partly a shortage of training: over the least "
         f"error it is {shares['matched']:.2f} (median) where all widths train alike, and "
         f"{shares['scaled']:.2f} where wide ones train longer."
+    )
+
+
+def learned_kinds(kinds: pd.DataFrame) -> str:
+    """Sum up whether laws that stop fit the lab better than laws that go on."""
+    usual = {"source": "lab", "site": "res", "architecture": "jumprelu", "schedule": "matched"}
+    own = where(kinds, **usual).assign(stop=lambda t: t["gap"] > 0).groupby("criterion")["stop"]
+    share = own.mean()
+    return (
+        f"At matched budgets a form that stops fits best at {share['aicc']:.0%} of the lab's layers by AICc and "
+        f"at {share['aic']:.0%} by AIC: whether the curves end at a wall is not told by them."
     )
 
 
