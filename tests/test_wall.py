@@ -304,6 +304,15 @@ def mine() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def test_advice_says_what_its_intervals_have_held(mine: pd.DataFrame):
+    scores = pd.read_parquet(ROOT / advice.SCORES)
+    scores = scores[scores["rule"] == "no geometry"].set_index("group")["coverage"]
+    alone, taught = advice.held_out(0), advice.held_out(5)
+    assert alone["coverage"] == scores["lab, other model"] and taught["coverage"] == scores["lab"]
+    found = advice.advise(mine, 1, 30, teachers=[])
+    assert f"held {alone['coverage']:.0%} of {alone['n_predictions']}" in advice.report(found)
+
+
 def test_advice_for_a_target_a_width_and_neither(mine: pd.DataFrame):
     least = mine.query("layer == 1 and d_sae == 2048")["nmse"].mean()
     found = advice.advise(mine, 1, 30, target=0.017, teachers=[])

@@ -90,8 +90,8 @@ def learned_kinds(kinds: pd.DataFrame) -> str:
     own = where(kinds, **usual).assign(stop=lambda t: t["gap"] > 0).groupby("criterion")["stop"]
     share = own.mean()
     return (
-        f"At matched budgets a form that stops fits best at {share['aicc']:.0%} of the lab's layers by AICc and "
-        f"at {share['aic']:.0%} by AIC: whether the curves end at a wall is not told by them."
+        f"At matched budgets a form that stops fits best at {share['aicc']:.0%} of the lab's layers by AICc "
+        f"and at {share['aic']:.0%} by AIC: whether the curves end at a wall is not told by them."
     )
 
 
