@@ -225,9 +225,9 @@ def test_a_soft_knee_and_a_floor_stop_and_the_other_forms_go_on():
         rivals.families(rivals.rivals(checkpoints(law, spread=1e-4))) for law in (floored, straight)
     )
     assert bent["criterion"].tolist() == plain["criterion"].tolist() == ["aic", "aicc"]
-    assert (bent["gap"] > 2).all() and set(bent["stops"]) == {"with_floor"}
-    assert not set(plain["goes_on"]) & set(rivals.STOPS)
-    assert plain["gap"].max() < 0.1 * bent["gap"].min()
+    assert set(bent["stops"]) == {"with_floor"} and not set(plain["goes_on"]) & set(rivals.STOPS)
+    # two powers are a floor with one parameter more, so that a floor leads them by two in AIC at most
+    assert bent["gap"].iloc[0] == pytest.approx(2.0, abs=1e-3) and bent["gap"].iloc[1] > 2
 
 
 def test_points_that_the_paper_dropped_are_fitted_where_every_width_is(showcase):
