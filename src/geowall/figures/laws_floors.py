@@ -331,11 +331,12 @@ def _recovered(rows: pd.DataFrame, value: str, title: str, target: float) -> alt
     share = value == "coverage"
     x = alt.X("floor_share:Q", title="planted share").axis(tickCount=5, grid=False, format=".1f")
     y = alt.Y(f"{value}:Q", title=None).axis(format=".0%" if share else ".2f", tickCount=5)
-    y = y.scale(domain=[min(0.4, rows[value].min()), 1.0] if share else [-0.25, 0.25], nice=False)
+    domain = [min(0.8, rows[value].min()), 1.0] if share else [-0.25, 0.25]
+    y = y.scale(domain=domain, nice=False, zero=False)
     colour = alt.Color("fit:N", title=None).scale(
         domain=["curve", "surface"], range=[theme.ORANGE, theme.BLUE]
     )
-    dash = alt.StrokeDash("exponent:N", title=None).legend(orient="top")
+    dash = alt.StrokeDash("exponent:N", title=None).legend(orient="top", symbolType="stroke")
     lines = alt.Chart(rows).mark_line(point=alt.OverlayMarkDef(size=28)).encode(
         x=x, y=y, color=colour.legend(orient="top"), strokeDash=dash,
         tooltip=["fit:N", "exponent:N", "floor_share:Q", "n_curves:Q",

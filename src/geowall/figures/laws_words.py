@@ -142,20 +142,23 @@ def planted(known: pd.DataFrame) -> str:
 
 def recovered(found: pd.DataFrame) -> str:
     """Say what the lab's own design can find of a planted law, and where its intervals fall short."""
-    floor, slope = (found[found["quantity"] == name] for name in ("floor", "alpha_width"))
+    held = {
+        (quantity, fit): f"{rows['coverage'].min():.0%} to {rows['coverage'].max():.0%}"
+        for (quantity, fit), rows in found.groupby(["quantity", "fit"])
+    }
+    floor = found[found["quantity"] == "floor"]
     slow = floor[(floor["alpha_width"] == floor["alpha_width"].min()) & (floor["floor_share"] > 0)]
-    worst = slow.loc[slow[slow["fit"] == "curve"]["decided"].idxmin()]
-    least = slope.loc[slope["coverage"].idxmin()]
+    decided = slow.pivot_table("decided", "floor_share", "fit")
+    worst = decided["curve"].idxmin()
     return (
-        f"With the noise of the lab's curves, {found['sigma'].iloc[0]:.1%} of an error, the intervals of "
-        f"floors hold the truth {floor['coverage'].min():.0%} to {floor['coverage'].max():.0%} of the time; "
-        f"those of exponents {slope['coverage'].min():.0%} to {slope['coverage'].max():.0%}, least by "
-        f"{least['fit']} where the floor is {least['floor_share']:.0%} of the error: an exponent's interval "
-        "follows the floor's, and is too short where that ends at zero. An exponent of "
-        f"{worst['alpha_width']:g} over so few octaves is nearly straight: a floor of "
-        f"{worst['floor_share']:.0%} of the error is then told from none in {worst['decided']:.0%} of curves "
-        f"and {slow[slow['fit'] == 'surface'].set_index('floor_share')['decided'][worst['floor_share']]:.0%} "
-        "of surfaces."
+        f"With the noise of the lab's curves, {found['sigma'].iloc[0]:.1%} of an error, the profile intervals "
+        f"of curves hold the floor {held['floor', 'curve']} of the time and the exponent "
+        f"{held['alpha_width', 'curve']}; those of surfaces, from checkpoints drawn again, "
+        f"{held['floor', 'surface']} and {held['alpha_width', 'surface']}: drawing again a handful of "
+        "checkpoints a width makes intervals a little short. An exponent of "
+        f"{slow['alpha_width'].iloc[0]:g} over so few octaves is nearly straight: a floor of {worst:.0%} of "
+        f"the error is then told from none in {decided.loc[worst, 'curve']:.0%} of curves and "
+        f"{decided.loc[worst, 'surface']:.0%} of surfaces."
     )
 
 
