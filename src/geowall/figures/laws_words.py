@@ -151,7 +151,7 @@ def recovered(found: pd.DataFrame) -> str:
     decided = slow.pivot_table("decided", "floor_share", "fit")
     worst = decided["curve"].idxmin()
     return (
-        f"With the noise of the lab's curves, {found['sigma'].iloc[0]:.1%} of an error, the profile intervals "
+        f"With the noise of the lab's curves, {found['sigma'].iloc[0]:.1%} of an error, profile intervals "
         f"of curves hold the floor {held['floor', 'curve']} of the time and the exponent "
         f"{held['alpha_width', 'curve']}; those of surfaces, from checkpoints drawn again, "
         f"{held['floor', 'surface']} and {held['alpha_width', 'surface']}: drawing again a handful of "
