@@ -249,6 +249,12 @@ def test_laws_planted_on_the_labs_design_come_back_with_their_intervals():
     assert found.loc[("curve", "floor", 0.6), "decided"] > 0.9 > found.loc[("curve", "floor", 0.0), "decided"]
 
 
+def test_a_planted_floor_is_taken_for_a_form_that_stops_and_none_is_not():
+    found = planted_surfaces.told_apart(checkpoints(straight, layers=8), 20.0, 0.003, [0.6], [0.0, 0.6])
+    seen = found.set_index(["criterion", "floor_share"])["decided"]
+    assert seen["aicc", 0.6] >= 0.75 > 0.25 >= seen["aicc", 0.0]
+
+
 # --- the tables others read --------------------------------------------------------------------------------
 
 

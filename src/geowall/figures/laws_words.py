@@ -312,6 +312,22 @@ def rivals(forms: pd.DataFrame, kinds: pd.DataFrame) -> str:
     )
 
 
+def told_apart(found: pd.DataFrame) -> str:
+    """Say how often the criteria recognise a planted floor, and how often they see one that is not there."""
+    steep = found[found["alpha_width"] == found["alpha_width"].max()]
+    seen = steep.pivot_table("decided", "floor_share", "criterion")
+    said = "; ".join(
+        f"{share:.0%} of the error: at {row['aicc']:.0%} of layers by AICc, {row['aic']:.0%} by AIC"
+        for share, row in seen.iterrows()
+    )
+    return (
+        "How far is such a count to be trusted? With laws planted on these same checkpoints, an exponent of "
+        f"{steep['alpha_width'].iloc[0]:g} and the scatter that the lab's surfaces leave "
+        f"({steep['sigma'].iloc[0]:.0%} of an error), a form that stops is found best where the floor is "
+        f"{said}."
+    )
+
+
 def stopping(kinds: pd.DataFrame) -> str:
     """Count the lab's layers and grids where a form that stops is best, by either criterion and by grid."""
     own = on_stream(kinds[kinds["source"] == "lab"])

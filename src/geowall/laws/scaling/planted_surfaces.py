@@ -21,7 +21,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from geowall.laws.scaling import intervals, sparsity, surfaces
+from geowall.laws.scaling import intervals, rivals, sparsity, surfaces
 from geowall.laws.tables import where
 
 LEVEL = 0.1  # noiseless error of the widest dictionary at the sparsity that is read
@@ -78,3 +78,22 @@ def _judged(found: pd.DataFrame, alpha: float, share: float) -> Iterator[dict[st
             "spread": float(values[:, 0].std()), "coverage": float(held.mean()),
             "decided": float((values[:, 1] > NONE).mean()) if quantity == "floor" else float("nan"),
         }  # fmt: skip
+
+
+def told_apart(
+    checkpoints: pd.DataFrame, k: float, sigma: float, alphas: Sequence[float], shares: Sequence[float],
+    seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
+    """Plant surfaces as :func:`recovered` does, and ask at how many layers a form that stops fits best.
+
+    Columns: alpha_width and floor_share (planted), sigma, criterion (``aic``, ``aicc``), n_curves (layers),
+    decided (share of them where the best form is one of those that stop).
+    """
+    own = where(checkpoints, site=sparsity.STREAM, architecture="jumprelu", schedule="matched")
+    own, made = own.reset_index(drop=True), []
+    for alpha, share in product(alphas, shares):
+        kinds = rivals.families(rivals.rivals(planted(own, k, alpha, share, sigma, seed)))
+        for criterion, rows in kinds.groupby("criterion"):
+            row = {"alpha_width": alpha, "floor_share": share, "sigma": sigma, "criterion": criterion}
+            made.append(row | {"n_curves": len(rows), "decided": float((rows["gap"] > 0).mean())})
+    return pd.DataFrame(made)
