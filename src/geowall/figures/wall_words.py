@@ -47,13 +47,20 @@ def extent(table: pd.DataFrame) -> str:
         for row in theirs.itertuples()
     ]
     matched = where(lab, schedule="matched")
+    short_of = (matched["tokens_narrow"] / matched["tokens_wide"]).max()
+    widest = matched.loc[matched["ratio_high"].idxmax()]
+    reached = (
+        f"The widest reach such ratios, on {widest['tokens_wide']:,.0f} tokens a latent: what they lack is "
+        "training"
+        if widest["ratio_high"] >= theirs["ratio_high"].min()
+        else "Even the ratios fall short of those"
+    )
     return (
         f"How far the lab reaches: {'; '.join(said)}. Gemma Scope's layers have {spoken(scope)}, trained on "
-        "billions of tokens {cite:p}`lieberum2024`. So floors of the lab are not about Gemma's regime. And "
-        "at matched budgets the widest dictionaries of the lab have "
-        f"{(matched['tokens_narrow'] / matched['tokens_wide']).min():.0f} times fewer tokens a latent than "
-        "the narrowest: their errors are above what such dictionaries could reach, and the floors under them "
-        "are upper bounds."
+        f"billions of tokens {{cite:p}}`lieberum2024`. {reached}. So floors of the lab are not about Gemma's "
+        "regime. And at matched budgets the widest dictionaries have up to "
+        f"{short_of:.0f} times fewer tokens a latent than the narrowest: their errors are above what such "
+        "dictionaries could reach, and the floors under them are upper bounds."
     )
 
 
@@ -156,7 +163,7 @@ def _verdict(own: pd.DataFrame, simple: pd.DataFrame) -> str:
     held = spoken([f"{own.loc[g, 'coverage']:.0%}" for g in loses])
     return (
         f"It loses to a simple rule in {spoken([f'*{g}*' for g in loses])}, where its intervals hold {held}: "
-        "there the prior is not to be relied on."
+        "there the simple rule is the better one."
     )
 
 
