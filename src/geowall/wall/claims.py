@@ -46,7 +46,7 @@ class Claim:
     place: str
     figure: str
     control: Control | None = None
-    power: Number | None = None  # how often a law as strong as the paper's would pass; too seldom: no verdict
+    power: Number | None = None  # how often it would pass if it were true; too seldom: no verdict
 
     @property
     def chapter(self) -> str:

@@ -228,6 +228,14 @@ def best_kind(rivals: pd.DataFrame, criterion: str) -> Found:
     return share(where(families(rows), criterion=criterion)["gap"] > 0)
 
 
+def forms_power(apart: pd.DataFrame, found: pd.DataFrame, criterion: str) -> Found:
+    """How often a floor planted on the lab's checkpoints, as large as the fitted ones, counts as one there."""
+    fitted = only(found, "09/wall_floors", **LAB)["floor_share"].median()
+    rows = only(apart, "07/planted_families", criterion=criterion)
+    near = rows["floor_share"].iloc[(rows["floor_share"] - fitted).abs().argmin()]
+    return Found(float(rows.loc[rows["floor_share"] == near, "decided"].max()))
+
+
 def clearly_curved(excess: pd.DataFrame, surrogate: str) -> Found:
     """Share of layers whose curvature lies clearly above that of a flat twin."""
     rows = only(excess, "06/excess", estimator="kappa_ms", surrogate=surrogate, site=LAB["site"])
@@ -453,6 +461,7 @@ LAWS = [
     Claim(
         PAPER, "A floor fits best by AIC, share of layers", "lab", 5 / 6,
         made(best_form, "07/rivals"), above(0.5), "07", "law-forms",
+        power=made(partial(forms_power, criterion="aic"), "07/planted_families", "09/wall_floors"),
     ),
     Claim(
         PAPER, "A form that stops fits best by AICc, share", "lab", 5 / 6,
@@ -461,6 +470,7 @@ LAWS = [
             "by AIC, the paper's criterion, forms that go on are best at most layers",
             made(partial(best_kind, criterion="aic"), "07/rivals"), above(0.5),
         ),
+        made(partial(forms_power, criterion="aicc"), "07/planted_families", "09/wall_floors"),
     ),
     *(
         Claim(

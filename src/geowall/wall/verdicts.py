@@ -57,7 +57,7 @@ def _judged(claim: Claim, shelf: Shelf) -> dict[str, object]:
         verdict, why = rules.verdict(says, control), _why(claim, says, control, isnan(found.low))
         seen = claim.power.find(shelf).value if claim.power else 1.0
         if says != "yes" and seen < ENOUGH:
-            verdict, why = rules.UNTESTED, f"a law of the paper's slope would be seen in {seen:.0%} of draws"
+            verdict, why = rules.UNTESTED, f"were it true, it would be seen in {seen:.0%} of draws"
     except MissingError as reason:
         published = claim.published if isinstance(claim.published, float) else nan
         found, verdict, why = Found(nan), rules.UNTESTED, str(reason)
