@@ -229,7 +229,7 @@ def best_kind(rivals: pd.DataFrame, criterion: str) -> Found:
 
 
 def forms_power(apart: pd.DataFrame, found: pd.DataFrame, criterion: str) -> Found:
-    """How often a floor planted on the lab's checkpoints, as large as the fitted ones, counts as one there."""
+    """How often a floor planted in the lab, as large as the fitted ones, is taken for a form that stops."""
     fitted = only(found, "09/wall_floors", **LAB)["floor_share"].median()
     rows = only(apart, "07/planted_families", criterion=criterion)
     near = rows["floor_share"].iloc[(rows["floor_share"] - fitted).abs().argmin()]

@@ -157,8 +157,8 @@ def markdown() -> str:
     """The rules of the verdict as a list, for the page that shows them beside the verdicts."""
     return "\n".join(
         [
-            f"* **{UNTESTED}**: the number does not exist in this book, or what is claimed would, were it true, "
-            f"be seen in fewer than {ENOUGH:.0%} of draws like these layers; the reason says which.",
+            f"* **{UNTESTED}**: the number does not exist in this book, or what is claimed, were it true, "
+            f"would be seen in fewer than {ENOUGH:.0%} of draws like these layers; the reason says which.",
             f"* **{FAILED}**: the number fails its test, or its interval reaches the other side of what is "
             "claimed without holding the paper's number.",
             f"* **{CAVEAT}**: its interval reaches the other side and holds the paper's number too; or "
