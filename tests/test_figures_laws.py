@@ -18,6 +18,7 @@ from geowall.laws.scaling import (
     intervals,
     lab,
     planted,
+    planted_surfaces,
     printed,
     redrawn,
     rivals,
@@ -57,8 +58,11 @@ def data():
         "budgets": lab.budgets(cells, chords, K), "split": attenuation.table(floors, [128, 512]),
         "subsets": intervals.floors(cells[cells["k"] == K], ("kept", "without_widest", "without_narrowest")),
         "redrawn": redrawn.floors(only, K, 20), "sites": lab.sites(cells, chords, K),
-        "forms": rivals.rivals(lab.for_rivals(points, only[only["l0"] < 40])),
+        "forms": (forms := rivals.rivals(lab.for_rivals(points, only[only["l0"] < 40]))),
+        "kinds": rivals.families(forms),
         "planted": planted.planted([3, 5], [0.0, 0.6], [0.01], n_curves=40),
+        "recovered": planted_surfaces.recovered(only[only["l0"] < 40], K, 0.01, [0.8], [0.0, 0.9], 1, 20),
+        "apart": planted_surfaces.told_apart(only[only["l0"] < 40], K, 0.02, [0.8], [0.0, 0.9]),
         "covered": sparsity.coverage(grid, [12, K]), "loo": sparsity.leave_one_out(only),
         "whole": surfaces.surfaces(only[only["l0"] < 40], [K], 20),
         "training": lab.training(only), "dropped": filters.tally(filters.marked(cells)),
@@ -73,11 +77,12 @@ def charts(data):
         laws.fig_showcase(data["points"], data["floors"], data["agreed"]),
         laws_floors.fig_planted(data["planted"]),
         laws_floors.fig_floors(data["floors"], data["redrawn"], K),
-        laws_explorer.fig_explorer(data["cells"], data["floors"], K),
+        laws_explorer.fig_explorer(data["cells"], data["points"], data["floors"], K),
         laws_floors.fig_subsets(data["subsets"]),
         laws_floors.fig_budgets(data["budgets"]),
         laws_floors.fig_attenuation(data["split"], K),
         laws_floors.fig_rivals(data["forms"]),
+        laws_floors.fig_recovered(data["recovered"]),
     ]
 
 
@@ -88,7 +93,7 @@ def test_the_worked_examples(module):
 
 def test_every_chart_says_what_it_shows(charts):
     names = [chart.usermeta["name"] for chart in charts]
-    assert len(set(names)) == len(charts) == 10
+    assert len(set(names)) == len(charts) == 11
     for chart in charts:
         assert len(chart.usermeta["caption"]) > 60
         assert len(chart.usermeta["alt"]) > 40
@@ -118,10 +123,12 @@ def test_the_sentences_carry_the_tables_numbers(data):
     texts = [
         laws_words.sparsity(data["covered"], data["loo"], K), laws_words.training(data["training"]),
         laws_words.profiles(data["laws"], K), laws_words.planted(data["planted"]),
+        laws_words.recovered(data["recovered"]),
+        laws_words.told_apart(data["apart"]),
         laws_words.filters(data["dropped"]), laws_words.floors(data["floors"], data["whole"], K),
         laws_words.budgets(data["budgets"]), laws_words.subsets(data["subsets"]),
-        laws_words.rivals(data["forms"]),
-        laws_words.learned_lab(data["floors"], data["subsets"], data["budgets"], data["forms"], K),
+        laws_words.rivals(data["forms"], data["kinds"]),
+        laws_words.learned_lab(data["floors"], data["subsets"], data["budgets"], data["kinds"], K),
     ]  # fmt: skip
     assert all("nan" not in text and len(text) > 80 for text in texts)
 
@@ -137,7 +144,7 @@ def test_sites_are_compared_on_equal_widths_and_never_mixed(data, charts):
     assert "(residual stream)" in said and "(MLP output)" in said and "nan" not in said
     assert laws_words.sites(data["sites"].iloc[:0], K).startswith("No other site")
     explorer = charts[5].to_dict()["params"][0]["bind"]["options"]
-    assert "lab-small, MLP output" in explorer
+    assert "lab-small, MLP output" in explorer and "Gemma 2 2B" in explorer
     for chart in (charts[0], charts[1], *charts[3:5], *charts[6:]):
         assert "MLP" not in json.dumps(chart.to_dict())
     everywhere, stream = (

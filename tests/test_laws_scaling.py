@@ -19,6 +19,7 @@ from geowall.laws.scaling import (
     intervals,
     lab,
     planted,
+    planted_surfaces,
     printed,
     redrawn,
     rivals,
@@ -216,6 +217,42 @@ def test_the_planted_form_beats_its_opposite(law, form):
     assert gaps["with_floor" if form == "no_floor" else "no_floor"] > gaps[form] + 2
     nested = found.set_index("form")["rss"]
     assert nested["two_power"] <= nested["with_floor"] * (1 + 1e-6) <= nested["no_floor"] * (1 + 2e-6)
+
+
+def test_a_soft_knee_and_a_floor_stop_and_the_other_forms_go_on():
+    # with the noise of real curves a parabola in log n can pass for a floor over five octaves
+    bent, plain = (
+        rivals.families(rivals.rivals(checkpoints(law, spread=1e-4))) for law in (floored, straight)
+    )
+    assert bent["criterion"].tolist() == plain["criterion"].tolist() == ["aic", "aicc"]
+    assert set(bent["stops"]) == {"with_floor"} and not set(plain["goes_on"]) & set(rivals.STOPS)
+    # two powers are a floor with one parameter more, so that a floor leads them by two in AIC at most
+    assert bent["gap"].iloc[0] == pytest.approx(2.0, abs=1e-3) and bent["gap"].iloc[1] > 2
+
+
+def test_points_that_the_paper_dropped_are_fitted_where_every_width_is(showcase):
+    cells = lab.measured(showcase, sparsity.cells(checkpoints(floored), [12.0]))
+    found = intervals.floors(where(cells, source="published"), ["kept", "every"])
+    twelve = where(found, model="gemma-2-2b", layer=12).set_index("subset")
+    assert twelve["n_widths"].to_dict() == {"kept": 5, "every": 7}
+    assert twelve.loc["every", "floor"] > 1.1 * twelve.loc["kept", "floor"]
+    others = found[(found["model"] != "gemma-2-2b") | (found["layer"] != 12)]
+    assert (others.groupby(["model", "layer"])["n_widths"].nunique() == 1).all()
+
+
+def test_laws_planted_on_the_labs_design_come_back_with_their_intervals():
+    made = checkpoints(straight, layers=8).assign(spread=0.005)
+    found = planted_surfaces.recovered(made, 20.0, 0.003, [0.6], [0.0, 0.6], n_bootstrap=60)
+    found = found.set_index(["fit", "quantity", "floor_share"]).sort_index()
+    assert (found["bias"].abs() < 0.06).all() and (found["n_curves"] == 8).all()
+    assert found.loc[("curve", "floor")]["coverage"].min() >= 0.75
+    assert found.loc[("curve", "floor", 0.6), "decided"] > 0.9 > found.loc[("curve", "floor", 0.0), "decided"]
+
+
+def test_a_planted_floor_is_taken_for_a_form_that_stops_and_none_is_not():
+    found = planted_surfaces.told_apart(checkpoints(straight, layers=8), 20.0, 0.003, [0.6], [0.0, 0.6])
+    seen = found.set_index(["criterion", "floor_share"])["decided"]
+    assert seen["aicc", 0.6] >= 0.75 > 0.25 >= seen["aicc", 0.0]
 
 
 # --- the tables others read --------------------------------------------------------------------------------

@@ -199,19 +199,39 @@ def test_attenuation_and_what_follows_geometry():
     rng, made = np.random.default_rng(0), []
     for layer in range(14):
         own = dict.fromkeys(floors.LAYER, "lab") | {"layer": layer, "k": 16.0, "low": 0.0, "high": 1.0}
-        made.append(own | {"form": "with_floor", "floor": 0.01 * (layer + 4), "alpha_width": 0.5})
-        made.append(own | {"form": "no_floor_all", "alpha_width": 0.5 - 0.02 * layer})
-        made.append(own | {"form": "no_floor", "alpha_width": 9.0})
+        own |= {"floor": 0.01 * (layer + 4), "least": 0.02 * (layer + 4), "alpha_width": 0.5}
+        lost = 0.02 * layer
+        made.append(own | {"alpha_chord": 0.5 - lost, "hidden": lost, "share": lost / 0.5})
     shape = pd.DataFrame(
         {"model": "lab", "layer": range(14), "d_int": np.arange(4.0, 18), "nu": rng.uniform(1, 2, 14)}
     )
     table = floors.layer_floors(pd.DataFrame(made), shape)
     assert np.allclose(table["attenuation"], 0.02 * table["layer"]) and not table["clear"].any()
-    found = floors.tracks(table.assign(floor_share=0.5), ["floor"], ["d_int"], 100).set_index("given")
-    assert found.loc["none", "correlation"] > 0.95 and found.loc["none", "low"] > 0.7
+    found = floors.tracks(table.assign(floor_share=0.5), ["floor"], ["d_int", "least"], 100)
+    found = found.set_index(["features", "given"])
+    assert found.loc[("d_int", "none"), "correlation"] > 0.95 and found.loc[("d_int", "none"), "low"] > 0.7
+    assert found.loc[("least", "none"), "correlation"] > 0.95
     split = floors.hidden_parts(table).iloc[0]
     assert split["hidden"] == pytest.approx(0.26) and split["floor_spread"] == pytest.approx(0)
     assert split["hidden_spread"] == pytest.approx(split["plain_spread"])
+
+
+def test_few_layers_of_several_models_have_fishers_interval_and_no_blocks():
+    six = pd.DataFrame({"source": "published", "model": ["a"] * 3 + ["b"] * 3, "layer": [5, 12, 19] * 2})
+    six["floor"], six["d_int"] = [0.04, 0.1, 0.07, 0.06, 0.1, 0.06], [15.0, 22, 18, 17, 26, 19]
+    (row,) = floors.tracks(six, ["floor"], ["d_int"], 50).to_dict("records")
+    z = np.arctanh(row["correlation"])
+    assert row["model"] == "pooled" and row["low"] == pytest.approx(np.tanh(z - 1.959964 / np.sqrt(3)))
+
+
+def test_a_law_that_could_not_be_seen_is_not_called_absent(shelf: dict[str, pd.DataFrame]):
+    claims = [claim for claim in judge.CLAIMS if claim.claim.startswith("Curvature predicts layers of")]
+    rows = [{"source": "lab", "model": m, "errors": "spread"} for m in ("lab-small", "lab-large")]
+    for seen, verdict in ((0.45, rules.UNTESTED), (0.95, rules.FAILED)):
+        table = pd.DataFrame(rows).assign(power=seen)
+        found = judge.verdicts(shelf | {"08/power": table}, claims)
+        assert set(found["verdict"]) == {verdict}
+        assert found["why"].str.contains("45%").all() == (seen < 0.5)
 
 
 def test_covering_laws_come_back_from_planted_layers():
@@ -282,6 +302,15 @@ def mine() -> pd.DataFrame:
         for layer in range(3) for n in (512, 1024, 2048) for l0 in (10, 60)
     ]  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def test_advice_says_what_its_intervals_have_held(mine: pd.DataFrame):
+    scores = pd.read_parquet(ROOT / advice.SCORES)
+    scores = scores[scores["rule"] == "no geometry"].set_index("group")["coverage"]
+    alone, taught = advice.held_out(0), advice.held_out(5)
+    assert alone["coverage"] == scores["lab, other model"] and taught["coverage"] == scores["lab"]
+    found = advice.advise(mine, 1, 30, teachers=[])
+    assert f"held {alone['coverage']:.0%} of {alone['n_predictions']}" in advice.report(found)
 
 
 def test_advice_for_a_target_a_width_and_neither(mine: pd.DataFrame):

@@ -16,10 +16,17 @@ from geowall.figures import theme
 from geowall.figures.marks import SITES
 from geowall.laws.scaling.sparsity import STREAM
 
-MODELS = {"gemma-2-2b": "Gemma 2 2B", "gemma-2-9b": "Gemma 2 9B"}
+MODELS = {
+    "gemma-2-2b": "Gemma 2 2B",
+    "gemma-2-9b": "Gemma 2 9B",
+    "gemma-2-2b here": "Gemma 2 2B, measured",
+    "gemma-2-9b here": "Gemma 2 9B, measured",
+}
 COLOURS = {
     "gemma-2-2b": theme.BLUE,
     "gemma-2-9b": theme.ORANGE,
+    "gemma-2-2b here": theme.PURPLE,
+    "gemma-2-9b here": theme.RED,
     "lab-small": theme.GREEN,
     "lab-large": theme.RED,
 }
@@ -78,18 +85,20 @@ def fig_profiles(laws: pd.DataFrame, k: float, k_published: float = 50.0) -> alt
     """Width exponent by depth: the published one beside the lab's chords with their intervals."""
     laws = on_stream(laws)
     paper = laws[(laws["source"] == "published") & (laws["form"] == "no_floor") & (laws["k"] == k_published)]
-    own = laws[(laws["source"] == "lab") & (laws["form"] == "secant") & (laws["k"] == k)]
-    own = own[own["architecture"] == "jumprelu"]
-    left = _profile(with_series(paper), f"published, k = {k_published:g}", 240)
+    chords = laws[(laws["form"] == "secant") & (laws["architecture"] == "jumprelu")]
+    own = chords[(chords["source"] == "lab") & (chords["k"] == k)]
+    paper = pd.concat([paper, chords[(chords["source"] == "gemma") & (chords["k"] == k_published)]])
+    left = _profile(with_series(paper), f"Gemma 2, k = {k_published:g}", 240)
     right = _profile(with_series(own), f"lab, k = {k:g}", 240)
     chart = alt.hconcat(left, right, spacing=12).resolve_scale(color="independent")
     words = [_range(rows) for rows in (*_by_series(paper), *_by_series(own))]
+    both = "what was measured of it here has them; " if (paper["source"] == "gemma").any() else ""
     return theme.finish(
         chart,
         "exponent-profiles",
         caption="Width exponents by depth. *Left:* the paper's {cite:p}`zaher2026`, at every layer of "
-        "Gemma 2; "
-        "it gives no intervals, and open marks are extrapolated. *Right:* measured here, the slope between "
+        f"Gemma 2; it gives no intervals, {both}"
+        "and open marks are extrapolated. *Right:* measured here, the slope between "
         "two widths at every layer, with the middle 95 % of draws of the documents. "
         + "; ".join(words) + ".",
         alt="Two panels of width exponent against layer. The published ones fall from high values at the "
@@ -134,7 +143,8 @@ def fig_sparsities(laws: pd.DataFrame) -> alt.TopLevelMixin:
     """Median exponent over layers against the sparsity at which it is read, lab and published."""
     laws = on_stream(laws)
     paper = laws[(laws["source"] == "published") & (laws["form"] == "no_floor")]
-    own = laws[(laws["source"] == "lab") & (laws["form"] == "secant") & (laws["architecture"] == "jumprelu")]
+    own = laws[laws["source"].isin(["lab", "gemma"])]
+    own = own[(own["form"] == "secant") & (own["architecture"] == "jumprelu")]
     table = with_series(pd.concat([paper, own]))
     grouped = table.groupby(["series", "colour", "k"], sort=False)["alpha_width"]
     rows = grouped.quantile([0.25, 0.5, 0.75]).unstack().reset_index()

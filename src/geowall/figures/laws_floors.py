@@ -11,6 +11,7 @@ import pandas as pd
 
 from geowall.figures import theme
 from geowall.figures.laws import filled_or_open, on_stream, shades, with_series
+from geowall.laws.scaling.rivals import STOPS
 
 NAMES = {
     "every": "every width",
@@ -208,31 +209,41 @@ def _wide(rows: pd.DataFrame) -> int:
 
 
 def fig_rivals(forms: pd.DataFrame) -> alt.TopLevelMixin:
-    """How far each form's AICc lies above the best one, a mark a layer."""
+    """How far each form lies above the best one, by AICc and by AIC, a mark a layer."""
     table = with_series(on_stream(forms))
-    table = table.assign(form=table["form"].map(FORMS), gap=table["aicc_gap"].clip(upper=40))
-    order = table.groupby("form")["gap"].median().sort_values().index.tolist()
-    best = table[table["aicc_gap"] == 0].groupby("form").size().reindex(order, fill_value=0)
-    rows = table[["series", "colour", "layer", "form", "gap", "n_parameters", "n_checkpoints"]]
-    y = alt.Y("form:N", sort=order, title=None).axis(
-        ticks=False, domain=False, labelLimit=160, labelPadding=10
+    stop = table["form"].isin(STOPS).map({True: " (stops)", False: ""})
+    table = table.assign(form=table["form"].map(FORMS) + stop)
+    order = table.groupby("form")["aicc_gap"].median().sort_values().index.tolist()
+    panels = [
+        _criterion(table, column, title, order, labels=not i)
+        for i, (column, title) in enumerate({"aicc_gap": "AICc", "aic_gap": "AIC"}.items())
+    ]
+    best = {c: table[table[f"{c}_gap"] == 0].groupby("form").size() for c in ("aicc", "aic")}
+    said = {c: ", ".join(f"{form} {best[c][form]}" for form in order if form in best[c]) for c in best}
+    words = f"by AICc {said['aicc']}; by AIC {said['aic']}"
+    layers = len(table.drop_duplicates(["series", "layer"]))
+    return theme.finish(
+        alt.hconcat(*panels, spacing=12),
+        "law-forms",
+        caption=f"Rival forms fitted to the checkpoints of {layers} layers and grids; zero is the layer's "
+        f"best. A floor and a soft knee stop at a positive error. Best forms {words}.",
+        alt=f"Two strip charts of AICc and AIC differences by form. Best forms {words}.",
     )
-    x = alt.X("gap:Q", title="AICc above the layer's best form (cut at 40)")
-    dots = alt.Chart(rows).mark_circle(size=34, opacity=0.7).encode(
+
+
+def _criterion(table: pd.DataFrame, column: str, title: str, order: list[str], labels: bool) -> alt.Chart:
+    rows = table[["series", "colour", "layer", "form", "n_parameters", "n_checkpoints"]]
+    rows = rows.assign(gap=table[column].clip(upper=40))
+    y = alt.Y("form:N", sort=order, title=None).axis(
+        labels=labels, ticks=False, domain=False, labelLimit=160, labelPadding=10
+    )
+    x = alt.X("gap:Q", title=f"{title} above the best (to 40)").axis(tickCount=5)
+    dots = alt.Chart(rows).mark_circle(size=30, opacity=0.7).encode(
         x=x, y=y, yOffset="series:N", color=shades(table, legend=alt.Legend(orient="top", columns=3)),
         tooltip=["series:N", "layer:Q", "form:N", alt.Tooltip("gap:Q", format=".1f"), "n_parameters:Q",
                  "n_checkpoints:Q"],
     )  # fmt: skip
-    said = ", ".join(f"{form} {n}" for form, n in best.items() if n)
-    layers = len(table.drop_duplicates(["series", "layer"]))
-    return theme.finish(
-        dots.properties(width=400, height=230),
-        "law-forms",
-        caption=f"Rival forms fitted to the checkpoints of {layers} layers and grids; zero is the layer's "
-        f"best. "
-        f"Best forms: {said}.",
-        alt=f"Strip chart of AICc differences by form. Best forms: {said}.",
-    )
+    return dots.properties(width=185, height=230)
 
 
 def fig_planted(known: pd.DataFrame) -> alt.TopLevelMixin:
@@ -289,3 +300,47 @@ def _planted(table: pd.DataFrame, value: str, title: str, target: float | None) 
         rule = alt.Chart(pd.DataFrame({"target": [target]})).mark_rule(strokeDash=[2, 3], opacity=0.7)
         layers.insert(0, rule.encode(y="target:Q"))
     return alt.layer(*layers).properties(width=146, height=150, title=alt.Title(title, fontSize=11))
+
+
+def fig_recovered(found: pd.DataFrame) -> alt.TopLevelMixin:
+    """Bias and coverage of floors and exponents planted on the lab's own design, by curve and by surface."""
+    table = found.assign(exponent=found["alpha_width"].map("exponent {:g}".format)).drop(columns="sigma")
+    titles = {"floor": "floor over the error", "alpha_width": "exponent"}
+    panels = []
+    for quantity, name in titles.items():
+        rows = table[table["quantity"] == quantity]
+        cut = rows.assign(bias=rows["bias"].clip(-0.25, 0.25))
+        wrong = _recovered(cut, "bias", f"{name}: median error", 0.0)
+        panels.append(alt.hconcat(wrong, _recovered(rows, "coverage", f"{name}: coverage", 0.95), spacing=14))
+    words = "; ".join(
+        f"{titles[quantity]}, by {fit}: {rows['coverage'].min():.0%} to {rows['coverage'].max():.0%}"
+        for (quantity, fit), rows in found.groupby(["quantity", "fit"], sort=False)
+    )
+    return theme.finish(
+        alt.vconcat(*panels, spacing=12),
+        "planted-surfaces",
+        caption="Laws planted on the widths and sparsities that the lab really trained, fitted at one "
+        "sparsity (curve) and over all of them (surface), by the planted share of the floor in the error at "
+        "the widest dictionary; median errors are cut at a quarter. How many of the 95 % intervals hold the "
+        f"truth: {words}.",
+        alt=f"Four panels of bias and coverage against the planted share of the floor. Coverage: {words}.",
+    )
+
+
+def _recovered(rows: pd.DataFrame, value: str, title: str, target: float) -> alt.LayerChart:
+    share = value == "coverage"
+    x = alt.X("floor_share:Q", title="planted share").axis(tickCount=5, grid=False, format=".1f")
+    y = alt.Y(f"{value}:Q", title=None).axis(format=".0%" if share else ".2f", tickCount=5)
+    domain = [min(0.8, rows[value].min()), 1.0] if share else [-0.25, 0.25]
+    y = y.scale(domain=domain, nice=False, zero=False)
+    colour = alt.Color("fit:N", title=None).scale(
+        domain=["curve", "surface"], range=[theme.ORANGE, theme.BLUE]
+    )
+    dash = alt.StrokeDash("exponent:N", title=None).legend(orient="top", symbolType="stroke")
+    lines = alt.Chart(rows).mark_line(point=alt.OverlayMarkDef(size=28)).encode(
+        x=x, y=y, color=colour.legend(orient="top"), strokeDash=dash,
+        tooltip=["fit:N", "exponent:N", "floor_share:Q", "n_curves:Q",
+                 *[alt.Tooltip(f"{c}:Q", format=".3f") for c in ("bias", "spread", "coverage", "decided")]],
+    )  # fmt: skip
+    rule = alt.Chart(pd.DataFrame({"target": [target]})).mark_rule(strokeDash=[2, 3], opacity=0.7)
+    return (rule.encode(y="target:Q") + lines).properties(width=225, height=130, title=title)

@@ -73,7 +73,7 @@ def _verdict_words(table: pd.DataFrame, looks: list[str]) -> dict[str, str]:
         "caption": "Each claim about curvature against each control: the number on all layers, or its "
         f"p-value (point at it for the 95 % interval).{behind} One rule for all: an interval wholly on the "
         "claimed side of zero survives (green, ✓), wholly on the other side fails (red, ✗), and otherwise "
-        "nothing is decided (grey, ·); a p-value survives up to 0.05. "
+        "nothing is decided (grey, ·); a p-value survives up to 0.05 and decides nothing above. "
         f"{said[0].upper() + said[1:]}.",
         "alt": f"A table of claims by model. {said}. Failing: {listed or 'none'}.",
     }

@@ -99,9 +99,8 @@ def fig_wall_tracks(tracks: pd.DataFrame) -> alt.TopLevelMixin:
         alt.vconcat(names_in_colour(shown), alt.hconcat(*panels, spacing=14), spacing=6),
         "wall-tracks",
         caption="Correlations over layers with the logarithm of a summary, with 95 % intervals from "
-        "blocks of "
-        f"neighbouring layers. The floor itself: {said}. *Pooled* are the showcase layers of Gemma 2, "
-        "six in all.",
+        f"blocks of neighbouring layers. The floor itself: {said}. *Pooled* are the showcase layers of "
+        "Gemma 2, six in all, with Fisher's interval: they are no neighbours.",
         alt=f"Two panels of correlations with intervals. The floor with {said}.",
     )
 

@@ -22,6 +22,7 @@ import pandas as pd
 
 from geowall.laws import features as feats
 from geowall.laws.scaling import sparsity
+from geowall.laws.scaling.sources import named
 from geowall.laws.tables import where
 from geowall.paths import GeowallError
 
@@ -60,7 +61,7 @@ def summaries(geometry: pd.DataFrame, surrogate: str, site: str = "res") -> pd.D
     kinds = sorted(set(geometry["surrogate"]))
     if surrogate not in kinds:
         raise GeowallError(f"no surrogate {surrogate!r}", f"the table has {', '.join(kinds)}", "name one")
-    own = where(geometry, surrogate=surrogate, site=site)
+    own = where(named(geometry), surrogate=surrogate, site=site)
     wide = own.pivot(index=KEY, columns="estimator", values=["value", "surrogate_value"])
     value, twin = wide["value"], wide["surrogate_value"]
     names = [name for name in feats.GEOMETRY if name in value]
@@ -95,7 +96,7 @@ def narrow_error(checkpoints: pd.DataFrame, k: float) -> pd.DataFrame:
     grid = usual_grid(sparsity.usable(checkpoints))
     narrow = grid[grid["d_sae"] == grid.groupby("model")["d_sae"].transform("min")]
     found = sparsity.cells(narrow, [k]).rename(columns={"nmse": "nmse_narrow"})
-    return found[["model", "layer", "nmse_narrow"]]
+    return found.loc[np.isclose(found["k"], k), ["model", "layer", "nmse_narrow"]]
 
 
 def measured(
@@ -104,10 +105,13 @@ def measured(
 ) -> pd.DataFrame:  # fmt: skip
     """Join geometry, exponents and the error of the narrowest dictionary; the smallest model comes first.
 
-    A model or layer that only one of the first two tables has is left out. Raises
+    A model or layer that only one of the first two tables has is left out; models of the paper are named
+    apart from its published rows (:func:`geowall.laws.scaling.sources.named`). Raises
     :class:`~geowall.paths.GeowallError` when none is in both.
     """
-    alphas, shape = exponents(laws, k, form), summaries(geometry, surrogate)
+    shape, made = summaries(geometry, surrogate), laws[laws["source"] != "published"]
+    both = made[made["model"].isin(shape["model"])]
+    alphas = exponents(both if len(both) else made, k, form)
     table = alphas.merge(shape.drop(columns="source"), on=["model", "layer"])
     if table.empty:
         models = [", ".join(sorted(set(part["model"]))) for part in (shape, alphas)]

@@ -2,7 +2,8 @@
 
 One rule judges all. A claim about a statistic survives when its whole 95 % interval is
 on the claimed side of zero, fails when the whole interval is on the other side, and is undecided when
-zero lies inside. A claim against a null survives when its p-value is at most 0.05 and fails otherwise:
+zero lies inside. A claim against a null survives when its p-value is at most 0.05 and stays undecided
+otherwise, since too few layers give a large p as well as no link does:
 
 >>> outcome(0.3, 0.1, 0.5, "above"), outcome(0.3, -0.1, 0.5, "above"), outcome(0.3, 0.1, 0.5, "below")
 ('survives', 'undecided', 'fails')
@@ -84,7 +85,7 @@ def _tests(table: pd.DataFrame) -> pd.DataFrame:
     judged = table.rename(columns={"p_value": "value"}).assign(group="Chance", statistic="p")
     judged["claim"] = judged["null"].map(NULL_CLAIMS)
     judged["low"] = judged["high"] = float("nan")
-    return judged.assign(outcome=["survives" if p <= LEVEL else "fails" for p in judged["value"]])
+    return judged.assign(outcome=["survives" if p <= LEVEL else "undecided" for p in judged["value"]])
 
 
 def _partials(table: pd.DataFrame) -> pd.DataFrame:

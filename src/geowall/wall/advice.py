@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from geowall.laws import published
+from geowall.laws.tables import where
 from geowall.paths import ROOT, GeowallError
 from geowall.wall import cells as from_tables
 from geowall.wall.cells import Cell
@@ -33,6 +34,8 @@ SURE = 0.8  # probability with which a recommended width reaches its target
 FEATURES = ("d_int", "kappa_ms")
 WORTH = 0.05  # of the error: what the last doubling must save where no target is given
 LAB = "data/lab/checkpoints.parquet"
+SCORES = "book/chapters/09_geometric_wall/tables/holdout_scores.parquet"
+FEW = 3  # other layers of a model that are too few to have taught the prior by themselves
 SHAPES = "book/chapters/06_layer_geometry/tables/layer_geometry.parquet"
 
 
@@ -107,7 +110,8 @@ def advise(
 
     Returns:
         model, layer, site, k, fitted (widths), losses, recommended (None if no width within reach will do),
-        probability, features, n_layers (that taught the prior), and table: width, nmse, low_80, high_80, low,
+        probability, features, n_layers (that taught the prior), held_out (:func:`held_out`), and
+        table: width, nmse, low_80, high_80, low,
         high.
 
     Raises:
@@ -139,8 +143,27 @@ def advise(
         "probability": probability,
         "features": list(features),
         "n_layers": prior.n_layers,
+        "held_out": held_out(sum(c.model == cell.model for c in others)),
         "table": told,
     }
+
+
+def held_out(n_own: int) -> dict[str, object]:
+    """How many hidden dictionaries the planner's 95 % intervals held when it was tested as it is used here.
+
+    With ``n_own`` other layers of the same model to learn from, or too few and so other models alone. Returns
+    group, coverage, n_predictions; nothing where chapter 09 is not published.
+    """
+    path = ROOT / SCORES
+    if not path.is_file():
+        return {}
+    group = "lab" if n_own >= FEW else "lab, other model"
+    rows = where(pd.read_parquet(path), group=group, rule="no geometry")
+    if rows.empty:
+        return {}
+    row = rows.iloc[0]
+    named = {"group": group, "coverage": float(row["coverage"])}
+    return named | {"n_predictions": int(row["n_predictions"])}
 
 
 @functools.lru_cache(maxsize=4)
@@ -239,7 +262,19 @@ def report(found: dict[str, object]) -> str:
         inner, outer = (f"{a:.4f} to {b:.4f}" for a, b in ((row.low_80, row.high_80), (row.low, row.high)))
         mark = "  <- recommended" if row.width == found["recommended"] else ""
         lines.append(f"{row.width:>10,}  {row.nmse:>8.4f}  {inner:>17}  {outer:>17}{mark}")
-    return "\n".join([*lines, "", *_warning(found), _conclusion(found)])
+    return "\n".join([*lines, *_coverage(found), "", *_warning(found), _conclusion(found)])
+
+
+def _coverage(found: dict[str, object]) -> list[str]:
+    """Say what the 95 % intervals have been worth, as a line below them."""
+    tested = found["held_out"]
+    if not tested:
+        return []
+    taught = "other layers of the model" if tested["group"] == "lab" else "other models alone"
+    return [
+        f"tested on hidden dictionaries of the lab, taught by {taught}: the 95 % intervals held "
+        f"{tested['coverage']:.0%} of {tested['n_predictions']}"
+    ]
 
 
 def _warning(found: dict[str, object]) -> list[str]:
@@ -267,9 +302,8 @@ def _conclusion(found: dict[str, object]) -> str:
             f"stay at {width:,} latents: doubling them is expected to save less than {WORTH:.0%} of the error"
         )
     row = found["table"].set_index("width").loc[width]
-    return (
-        f"{width:,} latents: {row['nmse']:.4f} is expected, {row['low']:.4f} to {row['high']:.4f} with 95 %"
-    )
+    ends = f"{row['low']:.4f} to {row['high']:.4f}"
+    return f"{width:,} latents: {row['nmse']:.4f} is expected, {ends} by the 95 % interval"
 
 
 def as_json(found: dict[str, object]) -> dict[str, object]:

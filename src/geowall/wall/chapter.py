@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from geowall.laws.scaling.sources import named
 from geowall.laws.tables import where
 from geowall.wall import cells as from_tables
 from geowall.wall import decisive, floors, theory
@@ -23,6 +24,7 @@ from geowall.wall.planner import predict
 from geowall.wall.prior import learn
 
 USUAL = {"site": "res", "architecture": "jumprelu", "schedule": "matched"}
+OTHERS = USUAL | {"schedule": ""}  # Gemma Scope names no schedule
 K_GEMMA = 50  # at which the paper draws its showcase points
 LEAST_LAYERS = 6  # of a grid that is predicted layer by layer
 
@@ -31,26 +33,37 @@ def lab_cells(
     checkpoints: pd.DataFrame, geometry: pd.DataFrame, k: float, schedule: str = "matched"
 ) -> list[Cell]:
     """Cells of the residual stream's JumpReLU grids at ``k``; of none, if there are no checkpoints."""
+    return _cells(checkpoints, geometry, k, "lab", USUAL | {"schedule": schedule})
+
+
+def gemma_cells(checkpoints: pd.DataFrame, geometry: pd.DataFrame) -> list[Cell]:
+    """Cells of the checkpoints of Gemma Scope that were measured here, at the paper's sparsity."""
+    return _cells(checkpoints, geometry, K_GEMMA, "gemma", OTHERS)
+
+
+def _cells(
+    checkpoints: pd.DataFrame, geometry: pd.DataFrame, k: float, source: str, which: dict[str, str]
+) -> list[Cell]:
     if checkpoints.empty:
         return []
-    kept = where(checkpoints, **(USUAL | {"schedule": schedule}))
+    kept = where(named(checkpoints), source=source, **which)
     kept = kept[kept["status"] == "measured"] if "status" in kept else kept
-    return from_tables.from_checkpoints(kept, k, geometry) if len(kept) else []
+    shapes = geometry if geometry.empty else named(geometry)
+    return from_tables.from_checkpoints(kept, k, shapes) if len(kept) else []
 
 
-def wall_floors(
-    laws: pd.DataFrame, details: pd.DataFrame, lab: pd.DataFrame, paper: pd.DataFrame
-) -> pd.DataFrame:
-    """Fitted floors of the lab and of the showcase layers, at one k a grid, beside their geometry.
+def wall_floors(details: pd.DataFrame, lab: pd.DataFrame, paper: pd.DataFrame, k: float) -> pd.DataFrame:
+    """Fitted floors of measured and of showcase layers, at one k a grid, beside their geometry.
 
-    Takes ``layer_laws`` and ``floors`` of chapter 07, ``layer_geometry`` of 06, and the published layers.
+    Takes ``attenuation`` of chapter 07, ``layer_geometry`` of 06, the published layers, and the ``k`` at
+    which 07 reads the lab's laws.
     """
-    found = floors.layer_floors(laws, pd.DataFrame(), details)
+    found = floors.layer_floors(details, pd.DataFrame())
     columns = ["model", "layer", "site", *floors.SUMMARIES]
-    wide = [from_tables.wide_geometry(table) for table in (lab, paper)]
+    wide = [from_tables.wide_geometry(table) for table in (named(lab), paper)]
     shapes = [table.assign(site=table.get("site", USUAL["site"])).reindex(columns=columns) for table in wide]
     shapes = pd.concat(shapes)
-    return floors.at_one_k(found.merge(shapes, how="left", on=["model", "layer", "site"]))
+    return floors.at_one_k(found.merge(shapes, how="left", on=["model", "layer", "site"]), k)
 
 
 def usual(table: pd.DataFrame) -> pd.DataFrame:
@@ -65,6 +78,7 @@ def theory_laws(
     """The plain power law of every layer whose geometry is known: :func:`geowall.wall.theory.laws_of`."""
     gemma = from_tables.published(layers, showcase, K_GEMMA)
     parts = [theory.laws_of(gemma, "published"), theory.laws_of(lab_cells(checkpoints, geometry, k), "lab")]
+    parts.append(theory.laws_of(gemma_cells(checkpoints, geometry), "gemma"))
     return pd.concat([part for part in parts if len(part)], ignore_index=True)
 
 
@@ -81,8 +95,8 @@ def hidden_widths(
 
     Three groups: ``lab``, taught by the other layers of the model; ``lab, other model``, taught by other
     models alone; and ``Gemma 2``, the showcase layers beyond the paper's two backbone widths, taught by
-    every other layer of both models. A fourth, ``lab, scaled``, where the budget of training grows with the
-    width.
+    every other layer of both models. ``lab, scaled``, where the budget of training grows with the width, and
+    ``Gemma 2, measured`` are there where enough layers are.
     """
     chosen = {name: RULES[name] for name in rules}
     lab, gemma = lab_cells(checkpoints, geometry, k), from_tables.published(layers, showcase, K_GEMMA)
@@ -91,9 +105,11 @@ def hidden_widths(
         holdout(lab, "lab, other model", octaves, "model", chosen, teachers=gemma),
         holdout(gemma, "Gemma 2", 3.0, "all", chosen),
     ]
-    scaled = lab_cells(checkpoints, geometry, k, "scaled")
-    if len({c.layer for c in scaled}) >= LEAST_LAYERS:
-        parts.append(holdout(scaled, "lab, scaled", octaves, "layers", chosen))
+    more = {"lab, scaled": lab_cells(checkpoints, geometry, k, "scaled")}
+    more["Gemma 2, measured"] = [c for c in gemma_cells(checkpoints, geometry) if len(c.widths) > 2]
+    for group, cells in more.items():
+        if len({c.layer for c in cells}) >= LEAST_LAYERS:
+            parts.append(holdout(cells, group, octaves, "layers", chosen))
     return pd.concat([part for part in parts if len(part)], ignore_index=True)
 
 
@@ -128,4 +144,5 @@ def deciding_widths(
 ) -> pd.DataFrame:
     """How wide the next dictionary must be to tell a floor: :func:`geowall.wall.decisive.parting`."""
     lab = lab_cells(checkpoints, pd.DataFrame(), k)
-    return decisive.parting([*lab, *from_tables.published(layers, showcase, K_GEMMA)])
+    measured = [*lab, *gemma_cells(checkpoints, pd.DataFrame())]
+    return decisive.parting([*measured, *from_tables.published(layers, showcase, K_GEMMA)])

@@ -46,6 +46,7 @@ class Claim:
     place: str
     figure: str
     control: Control | None = None
+    power: Number | None = None  # how often it would pass if it were true; too seldom: no verdict
 
     @property
     def chapter(self) -> str:
@@ -56,7 +57,7 @@ class Claim:
     @property
     def tables(self) -> set[str]:
         """The tables that the numbers and the control are made from."""
-        numbers = [self.number, self.published, self.control and self.control.number]
+        numbers = [self.number, self.published, self.control and self.control.number, self.power]
         return {name for number in numbers if isinstance(number, Number) for name in number.tables}
 
     def there(self, shelf: Shelf) -> float:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
 import pandas as pd
 
 from geowall.wall.claims import NONE, Claim, Control
 from geowall.wall.evidence import Found, MissingError, cell, check, made, nothing, only
+from geowall.wall.regimes import growth
 from geowall.wall.rules import about, above, below, between, same
 
 PAPER = "michaud2025"
@@ -79,12 +79,8 @@ def tail(crowding: pd.DataFrame, kind: str) -> Found:
 
 def discovery_exponent(discovery: pd.DataFrame) -> Found:
     """Exponent of D(N) at a cosine of 0.5, with the interval of the straight line."""
-    rows = only(discovery, "05/discovery", tau=0.5)
-    x, y = np.log(rows["d_sae"]), np.log(rows["n_discovered"])
-    (slope, _), covariance = np.polyfit(x, y, 1, cov="unscaled")
-    left = y - np.polyval(np.polyfit(x, y, 1), x)
-    half = 1.96 * np.sqrt(covariance[0, 0] * (left**2).sum() / max(1, len(x) - 2))
-    return Found(float(slope), float(slope - half), float(slope + half))
+    row = growth(only(discovery, "05/discovery", tau=0.5)).iloc[0]
+    return Found(float(row["exponent"]), float(row["low"]), float(row["high"]))
 
 
 CLAIMS = [

@@ -8,217 +8,15 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
-import pandas as pd
-
-from geowall.laws.tables import where
+from geowall.wall import geometry_numbers as numbers
 from geowall.wall.claims import NONE, Claim, Control
-from geowall.wall.evidence import Found, MissingError, cell, correlation, made, only, share
-from geowall.wall.floors import at_one_k
-from geowall.wall.rules import above, below, same
+from geowall.wall.evidence import Found, cell, made
+from geowall.wall.geometry_numbers import ALL, PRINTED
+from geowall.wall.rules import above, below, between, held, same
 
 PAPER = "zaher2026"
 ALPHA = {"source": "published", "target": "alpha_k50", "dropped_layers": 0}
 BLOCK = ALPHA | {"features": "kappa_ms", "statistic": "r2", "bootstrap": "block"}
-FOUR = ["d_int", "kappa_ms", "kappa_tv", "nu"]
-LAB = {"source": "lab", "site": "res", "architecture": "jumprelu", "schedule": "matched"}
-THREE_WIDTHS = [("gemma-2-2b", 5), ("gemma-2-2b", 19), ("gemma-2-9b", 9), ("gemma-2-9b", 31)]
-
-
-def agreeing(numbers: pd.DataFrame) -> Found:
-    """Share of the printed numbers that come out, within the error of reading the drawings."""
-    return Found(float((numbers["agrees"] != "no").mean()))
-
-
-def lead(stage2: pd.DataFrame, source: str = "published") -> Found:
-    """R2 of curvature less that of the best other summary, in the model where it is least."""
-    rows = only(stage2, "08/stage2", source=source, dropped_layers=0, features=FOUR)
-    rows = rows[rows["target"].astype(str).str.startswith("alpha")]
-    wide = rows.pivot_table(index=["model", "target"], columns="features", values="r2")
-    return Found(float((wide["kappa_ms"] - wide.drop(columns="kappa_ms").max(axis=1)).min()))
-
-
-def largest_p(tests: pd.DataFrame) -> Found:
-    """Largest p of the paper's own test over the two models."""
-    return Found(
-        float(
-            only(tests, "08/null_tests", source="published", features="kappa_ms", null="permutation")[
-                "p_value"
-            ].max()
-        )
-    )
-
-
-def false_alarms(alarms: pd.DataFrame) -> Found:
-    """How often that test finds a link between random walks, at its best."""
-    rates = only(alarms, "08/false_alarms", series="random walk", null="permutation")["false_alarm_rate"]
-    return Found(float(rates.min()))
-
-
-def worst_sweep(sweep: pd.DataFrame) -> Found:
-    """Smallest leave-one-out R2 of curvature over sparsities and models."""
-    rows = only(sweep, "08/sparsity", source="published", features="kappa_ms")
-    return Found(float(rows["loo_r2"].min()))
-
-
-def lab_r2(intervals: pd.DataFrame, model: str) -> Found:
-    """Leave-one-out R2 of lab layers by curvature, with its block interval."""
-    asked = {"source": "lab", "model": model, "features": "kappa_ms", "dropped_layers": 0}
-    rows = only(intervals, "08/intervals", statistic="loo_r2", bootstrap="block", **asked)
-    row = rows[rows["target"].astype(str).str.startswith("alpha")].iloc[0]
-    return Found(float(row["value"]), float(row["low"]), float(row["high"]))
-
-
-def lab_transfer(transfer: pd.DataFrame) -> Found:
-    """Transfer R2 by curvature from one lab model to the other, the worse of both ways."""
-    names = ["lab-small", "lab-large"]
-    rows = only(
-        transfer, "08/transfer", source="lab", train_model=names, test_model=names, features="kappa_ms"
-    )
-    rows = rows[(rows["clip"] == "training") & (rows["dropped_layers"] == 0)]
-    if rows.empty:
-        raise MissingError("08/transfer has no transfer between lab models")
-    row = rows.loc[rows["transfer_r2"].idxmin()]
-    return Found(float(row["transfer_r2"]), float(row.get("low", NONE)), float(row.get("high", NONE)))
-
-
-def first_less_others(laws: pd.DataFrame, source: str) -> Found:
-    """Exponent of layer 0 less the largest of the layers past the first quarter, in the worse model."""
-    rows = only(laws, "07/layer_laws", source=source, form="no_floor")
-    rows = at_one_k(_grid(rows))
-    gaps = []
-    for _, group in rows.groupby("model"):
-        deep = group[group["layer"] > group["layer"].max() / 4]
-        first = group[group["layer"] == 0]
-        best = deep.loc[deep["alpha_width"].idxmax()]
-        gap = float(first["alpha_width"].iloc[0] - best["alpha_width"])
-        half = np.hypot(*((row["high"] - row["low"]) / 2 for row in (first.iloc[0], best)))
-        gaps.append(Found(gap, gap - half, gap + half) if np.isfinite(half) else Found(gap))
-    return min(gaps, key=lambda found: found.value)
-
-
-def _grid(laws: pd.DataFrame) -> pd.DataFrame:
-    """The residual stream's matched JumpReLU rows of the lab; all rows of other sources."""
-    lab = laws["source"] == "lab"
-    usual = np.logical_and.reduce([laws[name] == value for name, value in LAB.items() if name != "source"])
-    return laws[~lab | usual]
-
-
-def late_peak(layers: pd.DataFrame, model: str) -> Found:
-    """Largest published exponent in the second half of a model."""
-    rows = only(layers, "08/layers", source="published", model=model)
-    return Found(float(rows.loc[rows["layer"] > rows["layer"].max() / 2, "alpha_k50"].max()))
-
-
-def secant_gap(laws: pd.DataFrame) -> Found:
-    """Largest difference of the surface's exponent and the chord's over published layers at k = 50."""
-    rows = only(laws, "07/layer_laws", source="published", k=50.0, form=["no_floor", "secant"])
-    wide = rows.pivot_table(index=["model", "layer"], columns="form", values="alpha_width").dropna()
-    return Found(float((wide["no_floor"] - wide["secant"]).abs().max()))
-
-
-def floors(laws: pd.DataFrame, source: str) -> pd.DataFrame:
-    """Fitted floors of a source at one k: model, layer, floor, low, high."""
-    rows = laws[laws["form"].astype(str).str.startswith("with_floor") & (laws["source"] == source)]
-    rows = rows[~rows["form"].astype(str).str.endswith("printed")]
-    if rows.empty:
-        raise MissingError(f"07/layer_laws has no fitted floor of source {source}")
-    plain = rows[rows["form"] == "with_floor"]
-    return at_one_k(_grid(plain if len(plain) else rows))
-
-
-def one_floor(laws: pd.DataFrame, model: str, layer: int) -> Found:
-    """The fitted floor of a published showcase layer at k = 50."""
-    row = only(floors(laws, "published"), "07/layer_laws, with a floor,", model=model, layer=layer).iloc[0]
-    return Found(float(row["floor"]), float(row["low"]), float(row["high"]))
-
-
-def least_bound(laws: pd.DataFrame) -> Found:
-    """Largest lower end of the floors' intervals at the four layers of three widths."""
-    own = floors(laws, "published")
-    kept = [own[(own["model"] == m) & (own["layer"] == n)]["low"] for m, n in THREE_WIDTHS]
-    lows = pd.concat(kept)
-    if lows.empty:
-        raise MissingError("07/layer_laws has no floor of a layer with three widths")
-    return Found(float(lows.min()))
-
-
-def positive(laws: pd.DataFrame) -> Found:
-    """Share of lab layers whose floor's interval stays clear of zero."""
-    own = floors(laws, "lab")
-    return share(own["low"] > 0.01 * own["floor"].abs())
-
-
-def floors_by(laws: pd.DataFrame, geometry: pd.DataFrame, source: str, summary: str) -> Found:
-    """Correlation over layers of fitted floors with a geometric summary."""
-    own = floors(laws, source)
-    if "estimator" in geometry:
-        geometry = _of_stream(geometry, summary).rename(columns={"value": summary})
-    both = own.merge(geometry[["model", "layer", summary]], on=["model", "layer"]).dropna(subset=["floor"])
-    return correlation(both["floor"], both[summary])
-
-
-def _of_stream(geometry: pd.DataFrame, summary: str) -> pd.DataFrame:
-    """A summary's value at each layer of the residual stream, once."""
-    own = where(geometry, estimator=summary, site=LAB["site"])
-    return own.drop_duplicates(["model", "layer"])
-
-
-def made_by_filters(planted: pd.DataFrame) -> Found:
-    """Floor, over the error, that the paper's filters leave in curves without one; the largest median."""
-    rows = only(planted, "07/planted", filtered=True, floor_share=0.0)
-    return Found(float(rows["bias"].max()))
-
-
-def misfit(details: pd.DataFrame) -> Found:
-    """Largest misfit of the fits to three points."""
-    rows = only(details, "07/floors", source="published", n_widths=3)
-    return Found(float(rows["rss"].max()))
-
-
-def shrunk_by_training(budgets: pd.DataFrame) -> Found:
-    """Floor over the least error where training grows with width, less where it does not; median of "
-    "layers."""
-    rows = only(budgets, "07/budgets", quantity="floor_share")
-    wide = rows.pivot_table(index=["model", "layer"], columns="schedule", values="value")
-    return Found(float((wide["scaled"] - wide["matched"]).median()))
-
-
-def best_form(rivals: pd.DataFrame) -> Found:
-    """Share of the lab's matched JumpReLU layers whose law with a floor beats all rivals by AICc."""
-    rows = only(rivals, "07/rivals", **LAB)
-    best = rows.loc[rows.groupby(["model", "layer"])["aicc"].idxmin()]
-    return share(best["form"] == "with_floor")
-
-
-def shares_by(details: pd.DataFrame, geometry: pd.DataFrame, summary: str) -> Found:
-    """Correlation over lab layers of the floor's share of the least error with a geometric summary."""
-    own = only(details, "07/floors", **LAB)
-    own = at_one_k(own.assign(extrapolated=False))
-    first = _of_stream(geometry, summary)
-    both = own.merge(first[["model", "layer", "value"]], on=["model", "layer"])
-    return correlation(both["floor_share"], both["value"])
-
-
-def clearly_curved(excess: pd.DataFrame, surrogate: str) -> Found:
-    """Share of layers whose curvature lies clearly above that of a flat twin."""
-    rows = only(excess, "06/excess", estimator="kappa_ms", surrogate=surrogate, site=LAB["site"])
-    return share(rows["low"] > 0)
-
-
-def mean_over_trimmed(rules: pd.DataFrame) -> Found:
-    """Plain over trimmed mean error of the lab's checkpoints, the largest."""
-    own = only(rules, "05/rules", source="here")
-    return Found(float((own["nmse_mean"] / own["nmse"]).max()))
-
-
-def twins(inventory: pd.DataFrame) -> Found:
-    """Pairs of checkpoints of Gemma 2 2B that differ by one in the sparsity of their name."""
-    own = inventory[inventory["model"] == "gemma-2-2b"].sort_values(["layer", "width", "nominal_l0"])
-    steps = own.groupby(["layer", "width"])["nominal_l0"].diff()
-    return Found(float((steps == 1).sum()))
-
-
 WHOLE = {"source": "published", "dropped_layers": 0}
 FITS = [
     Claim(
@@ -249,15 +47,58 @@ TRANSFERS = [
     )
     for model, size, there in (("gemma-2-9b", "9B", 0.920), ("gemma-2-2b", "2B", 0.970))
 ]  # fmt: skip
+COEFFICIENTS = [
+    Claim(
+        PAPER, f"Curvature predicts {symbol} at {size}, R²", "published", there,
+        made(partial(numbers.coefficient, model=model, target=target), "08/stage2"), same(1e-3),
+        "08", "hierarchy",
+        Control(
+            "a curve in depth alone does as well",
+            made(partial(numbers.coefficient, model=model, target=target, rival="depth"), "08/stage2"),
+            above(0),
+        ),
+    )
+    for model, size, target, symbol, there in (
+        ("gemma-2-2b", "2B", "beta_n", "β_n", 0.777),
+        ("gemma-2-9b", "9B", "beta_n", "β_n", 0.477),
+        ("gemma-2-2b", "2B", "gamma", "γ", 0.470),
+        ("gemma-2-9b", "9B", "gamma", "γ", 0.354),
+    )
+]  # fmt: skip
+LONG = [
+    *(
+        Claim(
+            PAPER, f"All four, exponents at all k, {size}, R²", "published", there,
+            made(partial(numbers.pooled, model=model), "08/curve_regressions"), same(0.03), "08", "pooled",
+            Control(
+                "with single rows left out it is more: the layer's other rows give it away",
+                made(partial(numbers.pooled, model=model, rows=True), "08/curve_regressions"), below(0.05),
+            ),
+        )
+        for model, size, there in (("gemma-2-2b", "2B", 0.97), ("gemma-2-9b", "9B", 0.80))
+    ),
+    *(
+        Claim(
+            PAPER, f"All four, every checkpoint, {model}, R²", "lab", there,
+            cell("08/checkpoint_regressions", "row_r2", "", "", model=model, features=ALL), same(0.05),
+            "08", "pooled",
+            Control(
+                "over left-out layers the error of the narrowest dictionary does as well",
+                made(partial(numbers.over_narrow, model=model), "08/checkpoint_regressions"), above(0),
+            ),
+        )
+        for model, there in (("lab-small", 0.90), ("lab-large", 0.93))
+    ),
+]  # fmt: skip
 REGRESSION = [
     Claim(
         PAPER, "Printed tables follow from the figures", "published", 1.0,
-        made(agreeing, "08/printed_against_recomputed"), same(0), "08", "printed",
+        made(numbers.agreeing, "08/printed_against_recomputed"), same(0), "08", "printed",
     ),
     *FITS,
     Claim(
         PAPER, "Curvature leads the other summaries, R²", "published", 0.056,
-        made(lead, "08/stage2"), same(1e-3), "08", "hierarchy",
+        made(numbers.lead, "08/stage2"), same(1e-3), "08", "hierarchy",
         Control(
             "beside depth, dimension leads curvature once four layers are left out",
             cell(
@@ -270,26 +111,29 @@ REGRESSION = [
     *TRANSFERS,
     Claim(
         PAPER, "Beats random orders of layers, p", "published", 0.01,
-        made(largest_p, "08/null_tests"), below(0.0101), "08", "nulls",
+        made(numbers.largest_p, "08/null_tests"), below(0.0101), "08", "nulls",
         Control(
             "the same test finds a link between most pairs of random walks",
-            made(false_alarms, "08/false_alarms"), below(0.1),
+            made(numbers.false_alarms, "08/false_alarms"), below(0.1),
         ),
     ),
     Claim(
         PAPER, "Holds at every sparsity, least R²", "published", 0.85,
-        made(worst_sweep, "08/sparsity"), same(5e-3), "08", "sparsity",
+        made(numbers.worst_sweep, "08/sparsity"), same(5e-3), "08", "sparsity",
     ),
+    *COEFFICIENTS,
+    *LONG,
     *(
         Claim(
             PAPER, f"Curvature predicts layers of {model}, R²", "lab", there,
-            made(partial(lab_r2, model=model), "08/intervals"), above(0), "08", "hierarchy",
+            made(partial(numbers.lab_r2, model=model), "08/intervals"), above(0), "08", "hierarchy",
+            power=cell("08/power", "power", "", "", source="lab", model=model, errors="spread"),
         )
         for model, there in (("lab-small", 0.976), ("lab-large", 0.869))
     ),
     Claim(
         PAPER, "The law transfers between lab models", "lab", 0.920,
-        made(lab_transfer, "08/transfer"), above(0), "08", "transfer",
+        made(numbers.lab_transfer, "08/transfer"), above(0), "08", "transfer",
     ),
 ]  # fmt: skip
 GEOMETRY = [
@@ -299,7 +143,7 @@ GEOMETRY = [
     ),
     Claim(
         PAPER, "Layers are more curved than flat clouds", "lab", NONE,
-        made(partial(clearly_curved, surrogate="gaussian"), "06/excess"), above(0.5), "06", "excess",
+        made(partial(numbers.clearly_curved, surrogate="gaussian"), "06/excess"), above(0.5), "06", "excess",
     ),
     Claim(
         PAPER, "κ_ms and κ_tv are one variable, r", "lab", 0.98,
@@ -308,7 +152,7 @@ GEOMETRY = [
     ),
     Claim(
         PAPER, "Plain mean over trimmed mean is huge", "lab", 85.6,
-        made(mean_over_trimmed, "05/rules"), above(2), "05", "tokens",
+        made(numbers.mean_over_trimmed, "05/rules"), above(2), "05", "tokens",
     ),
     Claim(
         PAPER, "844 checkpoints, less doubtful twins", "published", 844.0,
@@ -316,75 +160,104 @@ GEOMETRY = [
         "05", "errors",
         Control(
             "ten pairs differ by one in their names and are probably the same",
-            made(twins, "data/published/gemma_scope_checkpoints.csv"), below(1),
+            made(numbers.twins, "data/published/gemma_scope_checkpoints.csv"), below(1),
         ),
     ),
+]  # fmt: skip
+EXACT = Control(
+    "three points fix three parameters: the fit cannot fail, and its noise is borrowed",
+    made(numbers.misfit, "07/floors"), above(1e-6),
+)  # fmt: skip
+FLOORS = [
+    Claim(
+        PAPER, f"Floor at {size} layer {layer}, {widths} widths", "published",
+        made(partial(numbers.printed_floor, model=model, layer=layer), PRINTED),
+        made(partial(numbers.one_floor, model=model, layer=layer), "07/layer_laws"), held(1e-3),
+        "07", "showcase", control,
+    )
+    for model, size, layer, widths, control in (
+        ("gemma-2-2b", "2B", 5, "three", EXACT),
+        ("gemma-2-2b", "2B", 12, "five of seven", Control(
+            "with the two widths that the paper drops it is another floor",
+            made(partial(numbers.with_all, model="gemma-2-2b", layer=12), "07/subsets"), between(0.95, 1.05),
+        )),
+        ("gemma-2-2b", "2B", 19, "three", EXACT),
+        ("gemma-2-9b", "9B", 9, "three", EXACT),
+        ("gemma-2-9b", "9B", 20, "seven", None),
+        ("gemma-2-9b", "9B", 31, "three", EXACT),
+    )
 ]  # fmt: skip
 LAWS = [
     Claim(
         PAPER, "Exponents peak again late, at 2B", "published", 0.158,
-        made(partial(late_peak, model="gemma-2-2b"), "08/layers"), same(5e-4), "08", "layers",
+        made(partial(numbers.late_peak, model="gemma-2-2b"), "08/layers"), same(5e-4), "08", "layers",
+    ),
+    *(
+        Claim(
+            PAPER, f"Interpolated in sparsity, {model}, R²", "lab", there,
+            made(partial(numbers.interpolation, model=model), "07/leave_one_out"), above(0.95), "07",
+            "exponent-profiles",
+            Control(
+                "fewer layers and widths pass 0.95 than in the paper",
+                made(partial(numbers.interpolation, model=model, over=0.95), "07/leave_one_out"), above(0.9),
+            ),
+        )
+        for model, there in (("lab-small", 0.998), ("lab-large", 0.9996))
     ),
     Claim(
         PAPER, "Chord and surface agree, largest gap", "published", 0.01,
-        made(secant_gap, "07/layer_laws"), below(0.01), "07", "exponent-profiles",
+        made(numbers.secant_gap, "07/layer_laws"), below(0.01), "07", "exponent-profiles",
     ),
     Claim(
         PAPER, "Layer 0 has the largest exponent, by", "lab",
-        made(partial(first_less_others, source="published"), "07/layer_laws"),
-        made(partial(first_less_others, source="lab"), "07/layer_laws"), above(0), "07", "exponent-profiles",
+        made(partial(numbers.first_less_others, source="published"), "07/layer_laws"),
+        made(partial(numbers.first_less_others, source="lab"), "07/layer_laws"), above(0),
+        "07", "exponent-profiles",
     ),
-    Claim(
-        PAPER, "Floor at 2B layer 12, seven widths", "published", 0.106,
-        made(partial(one_floor, model="gemma-2-2b", layer=12), "07/layer_laws"), same(5e-3), "07", "showcase",
-        Control(
-            "two widths were dropped, and such filters make floors of none",
-            made(made_by_filters, "07/planted"), below(0.05),
-        ),
-    ),
-    Claim(
-        PAPER, "Floor at 9B layer 20, seven widths", "published", 0.099,
-        made(partial(one_floor, model="gemma-2-9b", layer=20), "07/layer_laws"), same(5e-3), "07", "showcase",
-    ),
-    Claim(
-        PAPER, "Floors of layers with three widths, least", "published", 0.044,
-        made(least_bound, "07/layer_laws"), above(0.001), "07", "showcase",
-        Control(
-            "three points fix three parameters: the fit cannot fail",
-            made(misfit, "07/floors"), above(1e-6),
-        ),
-    ),
+    *FLOORS,
     Claim(
         PAPER, "Layers with a clear floor, share of the lab's", "lab", 1.0,
-        made(positive, "07/layer_laws"), above(0.5), "07", "floors",
+        made(numbers.positive, "09/wall_floors"), above(0.5), "07", "floors",
         Control(
             "where training grows with width the floor shrinks",
-            made(shrunk_by_training, "07/budgets"), above(-0.05),
+            made(numbers.shrunk_by_training, "07/budgets"), above(-0.05),
         ),
     ),
     Claim(
-        PAPER, "A floor fits best, share of layers", "lab", 5 / 6,
-        made(best_form, "07/rivals"), above(0.5), "07", "law-forms",
+        PAPER, "A floor fits best by AIC, share of layers", "lab", 5 / 6,
+        made(numbers.best_form, "07/rivals"), above(0.5), "07", "law-forms",
+        power=made(partial(numbers.forms_power, criterion="aic"), "07/planted_families", "09/wall_floors"),
+    ),
+    Claim(
+        PAPER, "A form that stops fits best by AICc, share", "lab", 5 / 6,
+        made(partial(numbers.best_kind, criterion="aicc"), "07/rivals"), above(0.5), "07", "law-forms",
+        Control(
+            "by AIC, the paper's criterion, forms that go on are best at most layers",
+            made(partial(numbers.best_kind, criterion="aic"), "07/rivals"), above(0.5),
+        ),
+        made(partial(numbers.forms_power, criterion="aicc"), "07/planted_families", "09/wall_floors"),
     ),
     *(
         Claim(
             PAPER, f"Floors rise with {word} over six layers, r", "published", there,
-            made(partial(floors_by, source="published", summary=summary), "07/layer_laws", "08/layers"),
-            above(0), "09", "wall-floors",
+            numbers.tracked("pooled", summary), above(0), "09", "wall-tracks",
         )
         for summary, word, there in (("d_int", "dimension", 0.88), ("kappa_ms", "curvature", 0.82))
     ),
     *(
         Claim(
-            PAPER, f"Floors rise with {word} over the lab, r", "lab", there,
-            made(partial(floors_by, source="lab", summary=summary), "07/layer_laws", "06/layer_geometry"),
-            above(0), "09", "wall-floors",
+            PAPER, f"Floors rise with {word} over {model}, r", "lab", there,
+            numbers.tracked(model, summary), above(0), "09", "wall-tracks",
             Control(
-                "as a share of the layer's error they do not",
-                made(partial(shares_by, summary=summary), "07/floors", "06/layer_geometry"), above(0),
+                "as a share of the layer's least error, which the floor restates, they do not",
+                numbers.tracked(model, summary, "floor_share"), above(0),
             ),
+            made(partial(numbers.floor_power, model=model), "09/wall_floors") if weak else None,
         )
-        for summary, word, there in (("d_int", "dimension", 0.88), ("kappa_ms", "curvature", 0.82))
+        for summary, word, there, weak in (
+            ("d_int", "dimension", 0.88, False), ("kappa_ms", "curvature", 0.82, True),
+        )
+        for model in ("lab-small", "lab-large")
     ),
 ]  # fmt: skip
 CLAIMS = [*REGRESSION, *LAWS, *GEOMETRY]

@@ -125,15 +125,6 @@ def share(flags: pd.Series) -> Found:
     return Found(p, float(max(0.0, middle - half)), float(min(1.0, middle + half)))
 
 
-def correlation(x: pd.Series, y: pd.Series) -> Found:
-    """Pearson's correlation with Fisher's 95 % interval, as if the pairs were independent."""
-    if len(x) < 4:
-        raise MissingError(f"{len(x)} layers are too few for a correlation")
-    r = float(np.corrcoef(x, y)[0, 1])
-    z, half = np.arctanh(np.clip(r, -0.999999, 0.999999)), 1.959964 / np.sqrt(len(x) - 3)
-    return Found(r, float(np.tanh(z - half)), float(np.tanh(z + half)))
-
-
 def path_of(table: str) -> str:
     """Where a table lies, from the root of the book: ``08/transfer``, or the path of a file of data."""
     if table.startswith("data/"):

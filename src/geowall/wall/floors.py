@@ -4,9 +4,8 @@ A law with a floor, L = A n^-a + B, fitted without one has a smaller exponent: t
 (Zaher 2026, Eq. 15). Half of an exponent of 0.2 may be hidden:
 
 >>> one = dict.fromkeys(LAYER, "m") | {"layer": 0, "k": 16.0, "low": 0.05, "high": 0.12, "floor": 0.1}
->>> forms = [{"form": "with_floor", "alpha_width": 0.4}, {"form": "no_floor_all", "alpha_width": 0.2}]
->>> laws = pd.DataFrame([one | form for form in forms])
->>> layer_floors(laws, pd.DataFrame())[["attenuation", "hidden"]].iloc[0].tolist()
+>>> one |= {"alpha_width": 0.4, "alpha_chord": 0.2, "hidden": 0.2, "share": 0.5}
+>>> layer_floors(pd.DataFrame([one]), pd.DataFrame())[["attenuation", "hidden"]].iloc[0].tolist()
 [0.2, 0.5]
 """
 
@@ -23,31 +22,25 @@ from geowall.wall.cells import wide_geometry
 LAYER = ["source", "model", "layer", "site", "architecture", "schedule"]
 CLEAR = 0.01  # of the floor itself: a lower end above this share of it is clear of zero
 SUMMARIES = ("d_int", "kappa_ms", "kappa_tv", "nu")
+FEWEST = 6  # layers of a model that is not pooled with others
 COLUMNS = [*LAYER, "k", "alpha_floor", "floor", "low", "high", "alpha_plain", "attenuation", "hidden"]
-COLUMNS += ["clear", "floor_share", "extrapolated"]
+COLUMNS += ["clear", "least", "floor_share", "dof", "sigma_dof"]
+ERROR = "least"  # beside the summaries: a floor may follow nothing but the error of its layer
+POOLED = "pooled"
 
 
-def layer_floors(
-    laws: pd.DataFrame, geometry: pd.DataFrame, details: pd.DataFrame | None = None
-) -> pd.DataFrame:
+def layer_floors(details: pd.DataFrame, geometry: pd.DataFrame) -> pd.DataFrame:
     """Every fitted floor beside the exponent without one, and the layer's geometry.
 
-    Takes ``layer_laws`` of chapter 07, a table of geometry (long or wide), and its table ``floors`` for
-    ``floor_share``, the floor over the least error of the layer. Columns: COLUMNS, which hold
-    the exponents with and without a floor (``alpha_floor``, ``alpha_plain``), their difference, the share of
-    the former that it is (``hidden``), whether the floor's interval is ``clear`` of zero; and a column for
-    each summary that is known.
+    Takes ``attenuation`` of chapter 07 and a table of geometry (long or wide). Columns: COLUMNS, which hold
+    the exponents with and without a floor (``alpha_floor``, and ``alpha_plain``, the slope of the same law
+    between the two widths of plain exponents), their difference ``attenuation``, the share of the former that
+    it is (``hidden``), whether the floor's interval is ``clear`` of zero, the layer's least error, and
+    the floor over it; and a column for each summary that is known.
     """
-    fitted = laws[laws["form"] == "with_floor"]
-    plain = laws[laws["form"].isin(["no_floor", "no_floor_all"])].sort_values("form")
-    plain = plain.drop_duplicates([*LAYER, "k"], keep="last")[[*LAYER, "k", "alpha_width"]]
-    table = fitted.rename(columns={"alpha_width": "alpha_floor"})
-    table = table.merge(plain.rename(columns={"alpha_width": "alpha_plain"}), how="left", on=[*LAYER, "k"])
-    table["attenuation"] = table["alpha_floor"] - table["alpha_plain"]
-    table["hidden"] = table["attenuation"] / table["alpha_floor"]
+    names = {"alpha_width": "alpha_floor", "alpha_chord": "alpha_plain", "hidden": "attenuation"}
+    table = details.rename(columns=names | {"share": "hidden"})
     table["clear"] = table["low"] > CLEAR * table["floor"]
-    if details is not None:
-        table = table.merge(details[[*LAYER, "k", "floor_share"]], how="left", on=[*LAYER, "k"])
     table = table.reindex(columns=COLUMNS)
     if geometry.empty:
         return table.reset_index(drop=True)
@@ -57,48 +50,67 @@ def layer_floors(
     return table.merge(shapes[[*key, *known]], how="left", on=key)
 
 
-def at_one_k(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of every grid of a model at the one k where most of its layers are inside their data."""
+def at_one_k(table: pd.DataFrame, asked: float | None = None) -> pd.DataFrame:
+    """The rows of every grid of a model at one k: the one ``asked`` for, if the grid has it.
+
+    Else the paper's 50 or the middle one of those where most of its layers are inside their data.
+    """
     grid, kept = ["source", "model", "site", "architecture", "schedule"], []
     for _, rows in table.groupby(grid, sort=False, dropna=False):
-        inside = rows[~rows["extrapolated"].eq(True)]
+        beyond = rows["extrapolated"].eq(True) if "extrapolated" in rows else pd.Series(False, rows.index)
+        inside = rows[~beyond]
         best = (inside if len(inside) else rows).groupby("k")["layer"].nunique()
         middle = best[best == best.max()].index
         chosen = 50.0 if 50.0 in middle else float(middle[len(middle) // 2])
-        kept.append(rows[rows["k"] == chosen])
+        kept.append(rows[rows["k"] == (asked if asked in set(rows["k"]) else chosen)])
     return pd.concat(kept, ignore_index=True) if kept else table
 
 
 def tracks(
     table: pd.DataFrame,
     columns: Sequence[str] = ("floor", "floor_share", "alpha_floor", "attenuation"),
-    summaries: Sequence[str] = SUMMARIES,
+    summaries: Sequence[str] = (*SUMMARIES, ERROR),
     n_bootstrap: int = 1000,
     block_length: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Does what a floor does go with geometry over layers? Correlations, and at equal depth.
 
-    Columns: source, model, statistic (one of ``columns``), features (a summary), given (``none`` or
-    ``depth``), correlation, low, high (95 %, blocks of neighbouring layers drawn again), n_layers. Models
-    with fewer than six layers are pooled by source and given no depth.
+    Columns: source, model, statistic (one of ``columns``), features (a summary, or ``least``, the layer's
+    least error), given (``none`` or ``depth``), correlation, low, high (95 %), n_layers. Models with fewer
+    than six layers are pooled by source and given no depth. The intervals draw blocks of neighbouring layers
+    again; pooled layers have no neighbours, and Fisher's interval takes them for independent.
     """
     made = []
     sizes = table.groupby(["source", "model"])["layer"].transform("nunique")
-    table = table.assign(pool=table["model"].where(sizes >= 6, "pooled"))
+    table = table.assign(pool=table["model"].where(sizes >= FEWEST, POOLED))
     for (source, model), rows in table.groupby(["source", "pool"], sort=False):
         rows = rows.drop_duplicates(["model", "layer"]).sort_values(["model", "layer"])
-        depths = ("none",) if model == "pooled" else ("none", "depth")
+        depths = ("none",) if model == POOLED else ("none", "depth")
         for statistic in columns:
             for name in [s for s in summaries if s in rows and rows[s].notna().sum() > 3]:
                 kept = rows.dropna(subset=[statistic, name])
                 for given in depths:
                     if len(kept) < (4 if given == "none" else 7):
                         continue
-                    r = partial(kept, statistic, name, given, n_bootstrap, block_length, seed)
+                    draws = (n_bootstrap, block_length, seed)
+                    r = alone(kept, statistic, name) if model == POOLED else None
+                    r = r or partial(kept, statistic, name, given, *draws)
                     own = {"source": source, "model": model, "statistic": statistic, "features": name}
                     made.append(own | {"given": given} | r | {"n_layers": len(kept)})
     return pd.DataFrame(made)
+
+
+def alone(rows: pd.DataFrame, y: str, x: str) -> dict[str, float]:
+    """Correlation of two columns over layers of several models, with Fisher's interval of independent rows.
+
+    >>> rows = pd.DataFrame({"floor": [1.0, 2.0, 3.0, 4.0], "nu": [1.0, 3.0, 2.0, 5.0]})
+    >>> {name: round(value, 2) for name, value in alone(rows, "floor", "nu").items()}
+    {'correlation': 0.84, 'low': -0.63, 'high': 1.0}
+    """
+    r = float(np.corrcoef(rows[y].to_numpy(float), np.log(rows[x].to_numpy(float)))[0, 1])
+    z, half = np.arctanh(np.clip(r, -0.999999, 0.999999)), 1.959964 / np.sqrt(len(rows) - 3)
+    return {"correlation": r, "low": float(np.tanh(z - half)), "high": float(np.tanh(z + half))}
 
 
 def partial(

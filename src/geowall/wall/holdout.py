@@ -193,21 +193,3 @@ def gains(
             row = dict(zip(by, key, strict=True)) | {"rule": rule, "rival": rival, "gain": gap.mean()}
             made.append(row | {"low": low, "high": high, "n_layers": len(gap)})
     return pd.DataFrame(made)
-
-
-def told(gained: pd.DataFrame, rival: str, what: str) -> str:
-    """Say in words whether ``rival``, the planner that is given ``what``, is better or worse than the other.
-
-    >>> gained = pd.DataFrame({"group": ["lab"], "rival": "geometry", "low": [0.01], "high": [0.03]})
-    >>> told(gained, "geometry", "geometry")
-    'geometry makes it worse (lab)'
-    """
-    rows, said = gained[gained["rival"] == rival], []
-    for words, kept in (
-        ("makes it better", rows["high"] < 0),
-        ("makes it worse", rows["low"] > 0),
-        ("changes nothing that these layers could show", (rows["low"] <= 0) & (rows["high"] >= 0)),
-    ):
-        if kept.any():
-            said.append(f"{what} {words} ({'; '.join(rows.loc[kept, 'group'])})")
-    return ", ".join(said)

@@ -19,6 +19,7 @@ from math import inf
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 PATHOLOGICAL, BENIGN, OPEN = "pathological", "benign", "undecided"
 
@@ -79,7 +80,8 @@ def growth(discovery: pd.DataFrame) -> pd.DataFrame:
         centred = x - x.mean()
         slope = float(centred @ y / (centred @ centred))
         left = y - y.mean() - slope * centred
-        half = 1.96 * float(np.sqrt((left @ left) / (len(x) - 2) / (centred @ centred)))
+        spread = float(np.sqrt((left @ left) / (len(x) - 2) / (centred @ centred)))
+        half = float(stats.t.ppf(0.975, len(x) - 2)) * spread
         made.append({"tau": tau, "exponent": slope, "low": slope - half, "high": slope + half})
     return pd.DataFrame(made)
 

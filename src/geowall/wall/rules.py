@@ -3,7 +3,8 @@
 A **test** looks at a number and its interval and says yes, no, or undecided; a claim may also have a
 **control**, a second number that must pass if the first is to mean what the paper takes it to mean.
 
-* *not testable here*: the number does not exist in this book, and the reason says why;
+* *not testable here*: the number does not exist in this book, or a true law would hardly show in it; the
+  reason says which;
 * *not reproduced*: the number fails its test; so it does when its interval reaches the other side of what is
   claimed, unless it holds the paper's number as well;
 * *reproduced with caveat*: its interval does both, or it passes and the control fails;
@@ -21,6 +22,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import isnan, nan
 
+from geowall.laws.power import ENOUGH
+
 REPRODUCED, CAVEAT, FAILED, UNTESTED = VERDICTS = (
     "reproduced",
     "reproduced with caveat",
@@ -30,6 +33,7 @@ REPRODUCED, CAVEAT, FAILED, UNTESTED = VERDICTS = (
 
 
 WHOLE = " with its whole interval"
+OUTSIDE = ", which is outside its interval"
 
 
 @dataclass(frozen=True)
@@ -89,9 +93,23 @@ def same(tolerance: float) -> Rule:
     return Rule(
         f"within {tolerance:g} of the paper's number",
         "only its interval holds the paper's number",
-        "the paper's number is outside its interval" if tolerance else "not the paper's number",
+        f"off the paper's number by more than {tolerance:g}{OUTSIDE}"
+        if tolerance
+        else "not the paper's number",
         lambda value, low, high, there: (
             "yes" if abs(value - there) <= tolerance else "undecided" if low <= there <= high else "no"
+        ),
+    )
+
+
+def held(last_digit: float) -> Rule:
+    """The paper's number lies in the interval, as far as its ``last_digit`` tells."""
+    return Rule(
+        "the paper's number in the interval",
+        "",
+        "the paper's number is outside its interval",
+        lambda value, low, high, there: (
+            "yes" if low - last_digit / 2 <= there <= high + last_digit / 2 else "no"
         ),
     )
 
@@ -139,7 +157,8 @@ def markdown() -> str:
     """The rules of the verdict as a list, for the page that shows them beside the verdicts."""
     return "\n".join(
         [
-            f"* **{UNTESTED}**: the number does not exist in this book; the reason is given.",
+            f"* **{UNTESTED}**: the number does not exist in this book, or what is claimed, were it true, "
+            f"would be seen in fewer than {ENOUGH:.0%} of draws like these layers; the reason says which.",
             f"* **{FAILED}**: the number fails its test, or its interval reaches the other side of what is "
             "claimed without holding the paper's number.",
             f"* **{CAVEAT}**: its interval reaches the other side and holds the paper's number too; or "
@@ -148,8 +167,9 @@ def markdown() -> str:
             "seems to.",
             f"* **{REPRODUCED}**: it passes with its whole interval, and so does its control.",
             "",
-            "A test is one of five: above or below a limit, between two, within a tolerance of the paper's "
-            "number, or about it (that number lies in the interval; a caveat, if within a stated factor). "
+            "A test is one of six: above or below a limit, between two, within a tolerance of the paper's "
+            "number, that number in the interval, or about it (in the interval; a caveat, if within a stated "
+            "factor). "
             "The table `verdicts` names the test of each claim.",
         ]
     )

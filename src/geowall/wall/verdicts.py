@@ -14,6 +14,7 @@ from math import isnan, nan
 
 import pandas as pd
 
+from geowall.laws.power import ENOUGH
 from geowall.paths import ROOT
 from geowall.wall import claims_capacity, claims_geometry, claims_projection, rules
 from geowall.wall.claims import Claim
@@ -29,9 +30,12 @@ def needed(claims: Sequence[Claim] = CLAIMS) -> list[str]:
     return sorted({name for claim in claims for name in claim.tables})
 
 
-def present(claims: Sequence[Claim] = CLAIMS) -> dict[str, str]:
-    """Name and path, from the root of the book, of the tables that are published."""
-    paths = {name: path_of(name) for name in needed(claims)}
+def present(claims: Sequence[Claim] = CLAIMS, without: str = "-") -> dict[str, str]:
+    """Name and path, from the root of the book, of the tables that are published.
+
+    ``without`` leaves out those of one chapter: the one that judges, and has its own at hand.
+    """
+    paths = {name: path_of(name) for name in needed(claims) if not name.startswith(f"{without}/")}
     return {name: path for name, path in paths.items() if (ROOT / path).is_file()}
 
 
@@ -51,6 +55,9 @@ def _judged(claim: Claim, shelf: Shelf) -> dict[str, object]:
         says = claim.rule.of(found.value, found.low, found.high, published)
         control = _control(claim, shelf)
         verdict, why = rules.verdict(says, control), _why(claim, says, control, isnan(found.low))
+        seen = claim.power.find(shelf).value if claim.power else 1.0
+        if says != "yes" and seen < ENOUGH:
+            verdict, why = rules.UNTESTED, f"were it true, it would be seen in {seen:.0%} of draws"
     except MissingError as reason:
         published = claim.published if isinstance(claim.published, float) else nan
         found, verdict, why = Found(nan), rules.UNTESTED, str(reason)
@@ -79,7 +86,11 @@ def _control(claim: Claim, shelf: Shelf) -> str:
 
 def _why(claim: Claim, says: str, control: str, alone: bool) -> str:
     if says == "no":
-        return claim.rule.denial.removesuffix(rules.WHOLE if alone else "")
+        return (
+            claim.rule.denial
+            if not alone
+            else claim.rule.denial.removesuffix(rules.WHOLE).removesuffix(rules.OUTSIDE)
+        )
     reasons = [claim.rule.doubt] if says == "undecided" else []
     reasons += [claim.control.otherwise] if claim.control and control != "yes" else []
     return "; ".join(reasons)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from geowall.laws.scaling.printed import BACKBONE
+from geowall.laws.scaling.sources import backbone_of
 
 
 def hidden(
@@ -51,8 +51,7 @@ def table(floors: pd.DataFrame, backbone: Sequence[int]) -> pd.DataFrame:
     Columns: the rows' own (``narrow`` and ``wide`` are these two), alpha_chord (slope of the fitted law),
     hidden (Eq. 15), share (hidden over the exponent with a floor), identity (what is left of it: rounding).
     """
-    ends = [floors["model"].map({model: pair[i] for model, pair in BACKBONE.items()}).fillna(n)
-            for i, n in enumerate(backbone)]  # fmt: skip
+    ends = [floors["model"].map(lambda model, i=i: backbone_of(model, backbone)[i]) for i in (0, 1)]
     narrow, wide = np.maximum(ends[0], floors["narrow"]), np.minimum(ends[1], floors["wide"])
     own = floors.assign(narrow=narrow.astype(int), wide=wide.astype(int))[wide > narrow]
     law = [own[name].to_numpy() for name in ("log_a", "alpha_width", "floor", "narrow", "wide")]

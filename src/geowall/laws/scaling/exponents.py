@@ -18,6 +18,7 @@ import pandas as pd
 
 from geowall.laws.scaling import surface, uncertainty
 from geowall.laws.scaling.grid import Grid, of_layers
+from geowall.laws.scaling.sources import backbone_of
 
 
 def exponents(
@@ -32,12 +33,14 @@ def exponents(
 
     ``form`` is ``secant`` (two backbone widths at one ``k``, Eq. 16), ``no_floor`` (the surface of Eq. 6 on
     these two widths, the paper's way) or ``no_floor_all`` (the surface on all widths). ``extrapolated`` says
-    that a width was read beyond its checkpoints at this ``k``. Columns: the group, form, k, alpha_width,
-    beta_n, beta_k, gamma, low, high, narrow, wide, n_widths, n_checkpoints, extrapolated.
+    that a width was read beyond its checkpoints at this ``k``. Models of the paper are read between the
+    paper's two widths, whatever is asked for. Columns: the group, form, k, alpha_width, beta_n, beta_k,
+    gamma, low, high, narrow, wide, n_widths, n_checkpoints, extrapolated.
     """
     made = []
     for key, grid in of_layers(checkpoints, ks, n_bootstrap, seed, reach):
-        rows = [*_secants(grid, backbone), *_surfaces(grid, backbone)]
+        pair = backbone_of(key["model"], backbone)
+        rows = [*_secants(grid, pair), *_surfaces(grid, pair)]
         made += [key | row for row in rows]
     return pd.DataFrame(made)
 

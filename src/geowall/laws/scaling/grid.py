@@ -22,6 +22,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from geowall.laws.scaling import sparsity
+from geowall.laws.scaling.sources import ks_of
 from geowall.laws.scaling.uncertainty import log_draws
 
 
@@ -80,4 +81,5 @@ def of_layers(
     draws = log_draws(table, n_bootstrap, seed)
     for key, group in table.groupby(sparsity.GROUP, sort=True):
         if group["d_sae"].duplicated().any():
-            yield dict(zip(sparsity.GROUP, key, strict=True)), of_layer(group, ks, reach, draws[group.index])
+            named = dict(zip(sparsity.GROUP, key, strict=True))
+            yield named, of_layer(group, ks_of(named["model"], ks), reach, draws[group.index])

@@ -3,7 +3,7 @@
 For each floor held fixed the other parameters are fitted again. Where the sum of squares exceeds the least
 one by less than ``t^2 sigma^2``, the floor is in the interval. The noise ``sigma`` of a curve comes from all
 curves of its kind that have widths to spare, so that a layer with three widths, which the law fits exactly,
-has an interval too:
+has an interval too. The exponent's interval spans all pairs of floor and exponent within that bound:
 
 >>> rows = [("lab", "m", layer, n, 2.0 * n**-0.5 + 0.05 + bump) for layer in (0, 1)
 ...         for n, bump in zip((64, 128, 256, 512, 1024), (0, 1e-3, 0, -1e-3, 0))]
@@ -67,7 +67,10 @@ def _curves(table: pd.DataFrame, subset: str):
             yield dict(zip([*GROUP, "k"], key, strict=True)), own
 
 
-def _fitted(key: dict[str, object], own: pd.DataFrame) -> tuple[dict[str, object], tuple[np.ndarray, Fits]]:
+Profile = tuple[np.ndarray, Fits, np.ndarray]  # held floors, their fits, and how stiff the exponent is there
+
+
+def _fitted(key: dict[str, object], own: pd.DataFrame) -> tuple[dict[str, object], Profile]:
     widths, errors = own["d_sae"].to_numpy(float), np.log(own["nmse"].to_numpy())[None]
     held = PROFILE * np.exp(errors.min())
     best, profile = curve(widths, errors), curve(widths, np.repeat(errors, len(held), axis=0), held)
@@ -83,7 +86,19 @@ def _fitted(key: dict[str, object], own: pd.DataFrame) -> tuple[dict[str, object
         "log_a": log_a, "alpha_width": alpha, "floor": floor if floor > 10 * NO_FLOOR * least else 0.0,
         "rss": float(best.rss[0]), "rss_zero": float(profile.rss[0]), "dof": len(own) - PARAMETERS,
     }  # fmt: skip
-    return row, (held, profile)
+    return row, (held, profile, _stiffness(profile, np.log(widths)))
+
+
+def _stiffness(profile: Fits, x: Float[np.ndarray, " width"]) -> Float[np.ndarray, " floor"]:
+    """Return by how much a unit of exponent, squared, raises the misfit at each held floor, A fitted anew."""
+    log_a, alpha, floor = profile.at_k(1.0)
+    power = np.exp(log_a[:, None] - alpha[:, None] * x)
+    share = power / (
+        power + floor[:, None]
+    )  # what a logarithm of the power law moves the logarithm of the law
+    slope = share * x
+    along = (share * slope).sum(axis=1) / (share**2).sum(axis=1)
+    return ((slope - along[:, None] * share) ** 2).sum(axis=1)
 
 
 def _noise(rows: pd.DataFrame) -> Float[np.ndarray, "curve 2"]:
@@ -99,9 +114,9 @@ def _noise(rows: pd.DataFrame) -> Float[np.ndarray, "curve 2"]:
     return np.column_stack([np.sqrt(rss / dof.where(dof > 0)), dof])
 
 
-def _interval(row: dict[str, object], profile: tuple[np.ndarray, Fits], level: float) -> dict[str, float]:
-    """Return the ends of the floor and of the exponent that goes with it."""
-    held, fits = profile
+def _interval(row: dict[str, object], profile: Profile, level: float) -> dict[str, float]:
+    """Return the ends of the floor, and those of the exponent over all floors and slopes within the bound."""
+    held, fits, stiff = profile
     if not row["sigma_dof"] > 0:
         return dict.fromkeys(("low", "high", "alpha_low", "alpha_high"), float("nan"))
     allowed = (row["sigma"] * stats.t.ppf((1 + level) / 2, row["sigma_dof"])) ** 2
@@ -109,7 +124,16 @@ def _interval(row: dict[str, object], profile: tuple[np.ndarray, Fits], level: f
     away = np.sqrt(np.maximum(fits.rss - row["rss"], 0) / allowed)
     low, high = crossing(held, away, row["floor"], -1), crossing(held, away, row["floor"], 1)
     alphas = np.interp([low, high], held, fits.alpha)
-    return {"low": low, "high": high, "alpha_low": float(alphas.min()), "alpha_high": float(alphas.max())}
+    # what the bound leaves at a held floor is the exponent's own
+    inside = (away <= 1) & (held >= low) & (held <= high)
+    half = np.sqrt(allowed * (1 - away[inside] ** 2) / np.maximum(stiff[inside], 1e-12))
+    ends = np.concatenate([alphas, fits.alpha[inside] - half, fits.alpha[inside] + half])
+    return {
+        "low": low,
+        "high": high,
+        "alpha_low": float(max(0.0, ends.min())),
+        "alpha_high": float(ends.max()),
+    }
 
 
 def crossing(

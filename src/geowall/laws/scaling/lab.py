@@ -33,14 +33,18 @@ def showcase_cells(showcase: pd.DataFrame, inventory: pd.DataFrame) -> pd.DataFr
 
 
 def measured(showcase: pd.DataFrame, cells: pd.DataFrame, at: float = 50.0) -> pd.DataFrame:
-    """Return the kept showcase points at one sparsity and the lab's cells within its checkpoints."""
-    own = showcase[showcase["kept"] & (showcase["k"] == at)].drop(columns="kept")
+    """Return the showcase points at one sparsity and the measured cells within their checkpoints.
+
+    Points that the paper dropped are among them: filter i drops the same ones, and fits of ``every`` width
+    have to see them.
+    """
+    own = showcase[showcase["k"] == at].drop(columns="kept")
     return pd.concat([own, cells[~cells["extrapolated"]]], ignore_index=True)
 
 
 def for_rivals(showcase: pd.DataFrame, checkpoints: pd.DataFrame, at: float = 50.0) -> pd.DataFrame:
-    """Return the kept showcase points at one sparsity and the lab's checkpoints: GROUP, d_sae, l0, nmse."""
-    own = showcase[showcase["kept"] & (showcase["k"] == at)].rename(columns={"k": "l0"})
+    """Return all showcase points at one sparsity and the measured checkpoints: GROUP, d_sae, l0, nmse."""
+    own = showcase[showcase["k"] == at].rename(columns={"k": "l0"})
     columns = [*GROUP, "d_sae", "l0", "nmse"]
     return pd.concat([own[columns], checkpoints[columns]], ignore_index=True)
 

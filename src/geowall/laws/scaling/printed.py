@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 
 from geowall.laws import published
+from geowall.laws.scaling.sources import BACKBONE
 
 FLOORS = f"{published.FOLDER}/geometric_wall_floors.csv"
-# The two widths that every layer of a model has.
-BACKBONE = {"gemma-2-2b": (16384, 65536), "gemma-2-9b": (16384, 131072)}
 CHORD_K = 50.0  # the sparsity of the two digitised curves
 
 

@@ -7,6 +7,8 @@ With ``x = log n`` and ``u = log L0`` about their means, and ``R = exp(a + bk u 
 * ``two_power``: R + exp(z + h u - d x), a floor that falls slowly;
 * ``soft_knee``: R at an effective width, (1/n + 1/n0)^-1, that stops growing at n0.
 
+Only two of them stop at a positive error however wide the dictionary: ``with_floor`` and ``soft_knee``.
+
 >>> round(aic(1.0, 20, 4), 3), round(aicc(1.0, 20, 4), 3)
 (-51.915, -49.248)
 """
@@ -37,6 +39,10 @@ OF_A_CURVE = {
     "two_power": 4,
     "soft_knee": 3,
 }  # at a single k
+# As the width grows a soft knee stops at its error at n0, which is a wall as much as a floor is; the others
+# go on falling, or turn and rise.
+STOPS = ("with_floor", "soft_knee")
+CRITERIA = ("aic", "aicc")
 
 
 def aic(rss: float, n: int, p: int) -> float:
@@ -124,3 +130,22 @@ def tally(table: pd.DataFrame) -> pd.DataFrame:
     key = ["source", "model", "architecture", "schedule", "form"]
     wins = table.assign(n_aic=table["aic_gap"] == 0, n_aicc=table["aicc_gap"] == 0, n_layers=1)
     return wins.groupby(key)[["n_aic", "n_aicc", "n_layers"]].sum().reset_index()
+
+
+def families(table: pd.DataFrame) -> pd.DataFrame:
+    """Compare the best form that stops at a positive error (STOPS) with the best that does not.
+
+    Takes the table of :func:`rivals`. Columns: the group, criterion (``aic``, ``aicc``), stops and goes_on
+    (the best form of either kind), gap (the criterion of the best that goes on less that of the best that
+    stops: above zero, stopping is better).
+    """
+    made = []
+    for key, own in table.groupby(GROUP, sort=True):
+        ends = own["form"].isin(STOPS)
+        for criterion in CRITERIA:
+            best = [kept.loc[kept[criterion].idxmin()] for kept in (own[ends], own[~ends])]
+            row = dict(zip(GROUP, key, strict=True)) | {"criterion": criterion}
+            row |= {"stops": best[0]["form"], "goes_on": best[1]["form"]}
+            made.append(row | {"gap": float(best[1][criterion] - best[0][criterion])})
+    columns = [*GROUP, "criterion", "stops", "goes_on", "gap"]
+    return pd.DataFrame(made, columns=columns)

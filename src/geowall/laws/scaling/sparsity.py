@@ -20,6 +20,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from scipy.interpolate import PchipInterpolator
 
+from geowall.laws.scaling.sources import LAB, ks_of, named
 from geowall.paths import GeowallError
 
 GROUP = ["source", "model", "layer", "site", "architecture", "schedule"]
@@ -27,17 +28,23 @@ STREAM = "res"  # the site that every source has: the residual stream after a bl
 NORMAL = 1.959964  # half-widths of a 95 % interval to a standard deviation
 
 
-def usable(checkpoints: pd.DataFrame, source: str = "lab") -> pd.DataFrame:
+def usable(checkpoints: pd.DataFrame) -> pd.DataFrame:
     """Return the measured checkpoints, one for each set of weights in a grid, with ``source`` and ``spread``.
+
+    Source and model are those of :func:`geowall.laws.scaling.sources.named`.
 
     ``spread`` is the standard deviation of ``log nmse`` over documents drawn again, from the interval
     ``nmse_low`` to ``nmse_high``. The same autoencoder may belong to two schedules; it stays in both.
     """
-    kept = checkpoints[checkpoints["status"] == "measured"].copy()
-    kept["source"] = source
+    kept = named(checkpoints[checkpoints["status"] == "measured"])
     kept["spread"] = np.log(kept["nmse_high"] / kept["nmse_low"]) / (2 * NORMAL)
     kept = kept.drop_duplicates([*GROUP, "d_sae", "weights"]).drop_duplicates([*GROUP, "d_sae", "l0"])
     return kept.sort_values([*GROUP, "d_sae", "l0"], ignore_index=True)
+
+
+def sparse(checkpoints: pd.DataFrame, l0_most: float) -> pd.DataFrame:
+    """Return the checkpoints without those of the lab that have more than ``l0_most`` active latents."""
+    return checkpoints[(checkpoints["source"] != LAB) | (checkpoints["l0"] <= l0_most)]
 
 
 def by_width(checkpoints: pd.DataFrame) -> Iterator[tuple[dict[str, object], pd.DataFrame]]:
@@ -67,14 +74,16 @@ def cells(checkpoints: pd.DataFrame, ks: Sequence[float], reach: float = 1.25) -
     """Return the error of every layer, grid and width at every ``k``.
 
     Columns: those of ``GROUP``, d_sae, k, nmse, extrapolated, n_checkpoints. A ``k`` beyond the
-    checkpoints marks its row; one more than ``reach`` times beyond them has none.
+    checkpoints marks its row; one more than ``reach`` times beyond them has none. Models of the paper are
+    read at the paper's sparsities, whatever is asked for.
     """
     made = []
     for key, group in by_width(checkpoints):
-        log_l0, at = np.log(group["l0"].to_numpy()), np.log(np.asarray(ks, dtype=float))
-        values, beyond = log_errors(log_l0, np.log(group["nmse"].to_numpy()), ks)
+        wanted = ks_of(key["model"], ks)
+        log_l0, at = np.log(group["l0"].to_numpy()), np.log(np.asarray(wanted, dtype=float))
+        values, beyond = log_errors(log_l0, np.log(group["nmse"].to_numpy()), wanted)
         near = np.abs(at - np.clip(at, log_l0[0], log_l0[-1])) <= np.log(reach)
-        rows = {"k": list(ks), "nmse": np.exp(values), "extrapolated": beyond, "n_checkpoints": len(group)}
+        rows = {"k": wanted, "nmse": np.exp(values), "extrapolated": beyond, "n_checkpoints": len(group)}
         made.append(pd.DataFrame(key | rows)[near])
     if not made:
         raise GeowallError(

@@ -22,6 +22,7 @@ import pandas as pd
 
 from geowall.laws.scaling import uncertainty
 from geowall.laws.scaling.floors import NO_FLOOR, Fits, surface
+from geowall.laws.scaling.sources import ks_of
 from geowall.laws.scaling.sparsity import GROUP
 
 WIDTHS, SPARE = 4, 2  # a surface needs four widths, and two checkpoints more than its six parameters
@@ -47,7 +48,7 @@ def surfaces(
         ends = own.groupby("d_sae")["l0"].agg(["min", "max"])
         head = dict(zip(GROUP, key, strict=True)) | {"form": "with_floor_surface"} | coefficients(fits)
         tail = {"n_checkpoints": len(own), "narrow": widths[0], "wide": widths[-1], "n_widths": len(widths)}
-        for k in ks:
+        for k in ks_of(head["model"], ks):
             beyond = bool(k < ends["min"].max() or k > ends["max"].min())
             made.append(head | _read(fits, float(k)) | tail | {"extrapolated": beyond})
     return pd.DataFrame(made)
