@@ -237,7 +237,7 @@ def groups(
             chosen = where[samples.draw(len(where), n_points, seed)]
             cloud = prepare(store.read(Site("res", layer), chosen), documents[chosen], settings.trim)
             found = measure(cloud, settings, n_bootstrap, seed)
-            found = found[found["estimator"].isin(FOUR)].drop(columns="k")
+            found = found[found["estimator"].isin(FOUR)].drop(columns=["k", "given_low", "given_high"])
             rows.append(found.assign(model=model, layer=layer, part=part, group=group))
     if not rows:
         why = f"{len(documents)} tokens were read and {n_points} of one kind were asked for"
