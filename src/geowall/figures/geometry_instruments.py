@@ -39,7 +39,7 @@ def fig_dimension_calibration(table: pd.DataFrame) -> alt.TopLevelMixin:
     )
     for i, name in enumerate(names):
         rows = table[table["estimator"] == name][["manifold", "truth", "value", "low", "high", "n_points"]]
-        top = 1.45 * most
+        top = max(1.45 * most, 1.05 * float(table[table["estimator"].isin(names)]["value"].max()))
         x = alt.X("truth:Q", title="true dimension").scale(domain=[0, 1.05 * most]).axis(tickCount=4)
         y = (
             alt.Y("value:Q", title="estimate" if i % 3 == 0 else None)
