@@ -208,6 +208,9 @@ def test_a_tangent_space_too_small_reads_as_curvature():
     flat = found[found["bend"] == 0].set_index("missing")["value"]
     bent = found[found["bend"] == 1].set_index("missing")["value"]
     assert flat[0] < 1e-4 < bent[0] < flat[2]
+    both = responses.shortfall([4, 6], 1.0, 400, 2)
+    caption = geometry_instruments.fig_shortfall(both).usermeta["caption"]
+    assert "one dimension too few" in caption
 
 
 def test_a_surrogate_reads_as_many_dimensions_as_its_cloud():
@@ -307,6 +310,8 @@ def test_the_pullback_metric_is_exact_where_it_is_known():
     p = predictions(h).exp()
     expected = W @ (torch.diag(p) - p[:, None] * p[None, :]) @ W.T
     G = pullback.metric(predictions, h, batch=3)
+    held = pullback.shares(G, (1, 2, 4, 64))
+    assert 0 < held[1] < held[2] < held[4] == pytest.approx(1.0) and held[64] == held[4]
     assert torch.allclose(G, expected, atol=1e-12)
     step = 1e-4 * torch.randn(4, dtype=torch.float64)
     nats = (p * (predictions(h) - predictions(h + step))).sum()
