@@ -165,6 +165,7 @@ def fig_feature_correlations(table: pd.DataFrame) -> alt.TopLevelMixin:
     """Correlations of the summaries over layers, by source: the paper's Fig. 5 beside the lab's."""
     drawn = table.assign(pair=table["second"].map(SYMBOLS) + " · " + table["first"].map(SYMBOLS))
     drawn["source"] = drawn["source"].replace(_source_names())
+    drawn = drawn.dropna(subset=["correlation"])  # one of the two never varies
     sources, pairs = list(dict.fromkeys(drawn["source"])), list(dict.fromkeys(drawn["pair"]))
     x = alt.X("pair:N", sort=pairs, title=None)
     x = x.axis(orient="top", labelAngle=0, domain=False, ticks=False, labelFontSize=11, labelLimit=90)
@@ -186,7 +187,8 @@ def fig_feature_correlations(table: pd.DataFrame) -> alt.TopLevelMixin:
         "feature-correlations",
         caption=f"Correlations of the four summaries over layers. Mean of the six: {found}. Where flat "
         "surrogates "
-        "alone correlate, the summaries share something that is not curvature.".replace("-0.", "−0."),
+        "alone correlate, the summaries share something that is not curvature; a blank is a summary that never "
+        "varies.".replace("-0.", "−0."),
         alt=f"A table of correlations by source. Mean of the six pairs: {found}.",
     )
 
