@@ -186,9 +186,8 @@ def fig_feature_correlations(table: pd.DataFrame) -> alt.TopLevelMixin:
         chart,
         "feature-correlations",
         caption=f"Correlations of the four summaries over layers. Mean of the six: {found}. Where flat "
-        "surrogates "
-        "alone correlate, the summaries share something that is not curvature; a blank is a summary that never "
-        "varies.".replace("-0.", "−0."),
+        "surrogates alone correlate, the summaries share something that is not curvature; a blank is a "
+        "summary that never varies.".replace("-0.", "−0."),
         alt=f"A table of correlations by source. Mean of the six pairs: {found}.",
     )
 
