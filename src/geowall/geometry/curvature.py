@@ -26,27 +26,43 @@ from geowall.kernels.local_geometry import local_geometry
 from geowall.paths import GeowallError
 
 
-def kappa_ms(residual: Float[Tensor, "point 2"]) -> Float[Tensor, " point"]:
-    """Multi-scale curvature at each point, ``max(0, rf(large) - rf(small))`` (Zaher et al. 2026, app. B)."""
-    return (residual[:, 1] - residual[:, 0]).clamp(min=0.0)
+def kappa_ms(
+    spectrum: Float[Tensor, "point 2 dim"], energy: Float[Tensor, "point 2"], dims: Sequence[int]
+) -> Float[Tensor, "point dims"]:
+    """Multi-scale curvature at each point, ``max(0, rf(large) - rf(small))`` (Zaher et al. 2026, app. B).
+
+    Args:
+        spectrum: leading eigenvalues at both scales, falling.
+        energy: the traces.
+        dims: tangent dimensions, a column for each.
+    """
+    held = spectrum.cumsum(2)[:, :, torch.as_tensor(list(dims)) - 1]
+    floor = torch.finfo(energy.dtype).tiny
+    left = (1.0 - held / energy.clamp(min=floor)[:, :, None]).clamp(0.0, 1.0)
+    left = left * (energy > floor)[:, :, None]
+    return (left[:, 1] - left[:, 0]).clamp(min=0.0)
 
 
 def kappa_tv(
-    basis: Float[Tensor, "place d dim"], own: Int[Tensor, " point"], near: Int[Tensor, "point j"]
-) -> Float[Tensor, " point"]:
+    basis: Float[Tensor, "place d dim"],
+    own: Int[Tensor, " point"],
+    near: Int[Tensor, "point j"],
+    dims: Sequence[int],
+) -> Float[Tensor, "point dims"]:
     """Tangent variation: mean squared sine of the principal angles to the tangents of the nearest.
 
     Args:
-        basis: orthonormal tangent bases of some places.
+        basis: orthonormal tangent bases of some places, leading directions first.
         own: each point's place among them.
         near: the places of its nearest neighbours.
+        dims: tangent dimensions, a column for each: the leading so many directions.
     """
-    dim = basis.shape[2]
-    parts = []
+    wanted, parts = torch.as_tensor(list(dims)), []
     for i in range(0, len(own), 256):
         mine, theirs = basis[own[i : i + 256]], basis[near[i : i + 256]]
-        cosines = torch.einsum("pdk,pjdl->pjkl", mine, theirs)
-        parts.append((1.0 - cosines.square().sum((2, 3)) / dim).mean(1).clamp(0.0, 1.0))
+        squares = torch.einsum("pdk,pjdl->pjkl", mine, theirs).square()
+        held = squares.cumsum(2).cumsum(3).diagonal(dim1=2, dim2=3)[:, :, wanted - 1]
+        parts.append((1.0 - held / wanted).mean(1).clamp(0.0, 1.0))
     return torch.cat(parts)
 
 
