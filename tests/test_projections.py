@@ -143,6 +143,18 @@ def test_strengths_are_in_the_papers_units():
             rule(architecture, strength, 4)
 
 
+def test_no_half_plane_holds_an_inner_cluster_alone():
+    table = sets.best_half_plane(4000, 120, 0)
+    f1 = table.groupby("kind")["f1"].agg(["min", "max"])
+    assert f1.loc["outer", "min"] > 0.99 and 0.5 < f1.loc["inner", "max"] < 0.67
+    x, holds = Ring().labelled(4000, 0)
+    row = table.iloc[1]
+    normal = torch.tensor([math.cos(math.radians(row["angle"])), math.sin(math.radians(row["angle"]))])
+    along = x @ normal
+    tried = [float(concepts.f1((along >= t)[:, None], holds[:, [1]])) for t in along.sort().values[::10]]
+    assert max(tried) == pytest.approx(row["f1"], abs=2e-3)
+
+
 def test_a_killed_training_goes_on_beside_the_tables_of_its_run(tmp_path, monkeypatch):
     given = {"steps": 200, "batch": 64, "lr": 0.01}
     plain = autoencoders.fits(Ring(), 16, {"spade": [0.01]}, [5], given)[0]

@@ -27,8 +27,8 @@ BLOCKS = {"spade": (6.0, 7.0), "relu": (2.0, 3.0), "jumprelu": (2.0, 3.0), "topk
 F1_LEVEL, ERROR_RATIO, BEST_POS, BEST_OTHER, WIDE_L0 = 0.88, 20.0, 0.95, 0.87, 30.0
 # Why a target is missed, where the reason is known. By experiment, what was measured, architecture, side.
 REASONS = {
-    ("plane", "inner", "relu", "above"): "a half plane can hold it with one other cluster: up to 2/3",
-    ("plane", "inner", "jumprelu", "above"): "a half plane can hold it with one other cluster: up to 2/3",
+    ("plane", "inner", "relu", "above"): "within what a half plane can reach",
+    ("plane", "inner", "jumprelu", "above"): "within what a half plane can reach",
     ("plane", "blocks", "spade", "below"): "blocks of unequal size lower the stable rank",
     ("nested", "k", "topk", "below"): "a fifth of the variance may be left, so fewer than d suffice",
     ("nested", "k", "topk", "above"): "needs longer training",
