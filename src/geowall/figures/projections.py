@@ -272,7 +272,7 @@ def _by_dimension(here: pd.DataFrame, line: pd.DataFrame, dims: list[int]) -> al
         base.mark_line(strokeWidth=2),
         base.mark_circle(size=40, opacity=1).encode(tooltip=tooltip),
         words.encode(x="concept_dim:Q", y="at:Q", text="autoencoder:N", color=colour(here)),
-    ).properties(width=226, height=250)
+    ).properties(width=216, height=250)
 
 
 def _by_k(topk: pd.DataFrame, dims: list[int]) -> alt.LayerChart:
