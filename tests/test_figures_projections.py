@@ -145,7 +145,7 @@ def test_captions_carry_the_computed_numbers(charts):
 
 def test_tables_are_printed_as_rows_of_the_page(tables):
     rows = printed.targets(tables["judged"]).splitlines()
-    assert rows[2] == "| plane | ReLU, F1 | 0.97 to 1.01 | 0.99 (0.98 to 1.00) | holds |  |"
+    assert rows[2] == "| plane | ReLU, F1 | 0.97 to 1.01 | 0.99 (0.98 to 1.00) | yes |  |"
     assert rows[3] == "| plane | TopK, F1 | below 0.87 | 12.5 | no, above | a reason |"
     equal = printed.at_equal_l0(tables["equal"]).splitlines()
     assert equal[2] == "| L0 of SpaDE | 8.0 | 8.0 |"

@@ -10,7 +10,7 @@ import pandas as pd
 
 from geowall.figures.projections import NAMES, name
 
-VERDICTS = {"holds": "holds", "above": "no, above", "below": "no, below"}
+VERDICTS = {"holds": "yes", "above": "no, above", "below": "no, below"}
 
 
 def bounds(low: float, high: float) -> str:
@@ -29,7 +29,7 @@ def spread(mean: float, low: float, high: float, form: str = ".2f") -> str:
 
 def targets(table: pd.DataFrame) -> str:
     """Every target of the paper as a row."""
-    lines = ["| Experiment | Target | Paper | Ours (95 %) | | Why |", "|---|---|---|---|---|---|"]
+    lines = ["| Experiment | Target | Paper | Ours (95 %) | Holds | Why |", "|---|---|---|---|---|---|"]
     for row in table.itertuples():
         ours = spread(row.ours, row.low, row.high, ".2f" if row.ours < 10 else ".1f")
         what = f"{name(row.architecture)}, {row.target}"

@@ -29,12 +29,14 @@ F1_LEVEL, ERROR_RATIO, BEST_POS, BEST_OTHER, WIDE_L0 = 0.88, 20.0, 0.95, 0.87, 3
 REASONS = {
     ("plane", "inner", "relu", "above"): "within what a half plane can reach",
     ("plane", "inner", "jumprelu", "above"): "within what a half plane can reach",
+    ("plane", "outer", "topk", "above"): "rises with training; dead latents start again here",
     ("plane", "blocks", "spade", "below"): "blocks of unequal size lower the stable rank",
     ("nested", "k", "topk", "below"): "a fifth of the variance may be left, so fewer than d suffice",
     ("nested", "k", "topk", "above"): "needs longer training",
     ("nested", "l0", "spade", "above"): "more than one latent a dimension after this training",
     ("nested", "l0", "spade", "below"): "rebuilds it only in part",
     ("nested", "small", "relu", "below"): "at this penalty; L0 falls as the penalty grows",
+    ("formal language", "f1", "spade", "below"): "cuts parts of speech up: one latent holds a piece",
     ("formal language", "error", "relu", "below"): "ReLU stays below that F1: compared at its best",
 }
 UNKNOWN = {"above": "ours is higher; the cause is not isolated", "below": "ours is lower; not isolated"}
