@@ -196,7 +196,7 @@ def _discovery_panel(part: pd.DataFrame, title: str, first: bool) -> alt.LayerCh
         base.mark_circle(size=40, opacity=1).encode(y=y, tooltip=tooltip),
     ]
     if not first:
-        layers.append(key(part, 236, 8, "right"))
+        layers.append(key(part, 8, 166))
     return alt.layer(*layers).properties(width=240, height=220, title=title)
 
 
@@ -242,7 +242,8 @@ def _bank_panel(means: pd.DataFrame, x: str, x_title: str, y: str, y_title: str)
     layers = [base.mark_line(strokeWidth=2).encode(order="strength:Q")]
     layers.append(base.mark_circle(size=36, opacity=1).encode(tooltip=tooltip))
     if y == "f1_heldout":
-        layers.append(key(means, 138, 8 if means[y].max() < 0.75 else 132, "right"))
+        count = means["architecture"].nunique()
+        layers.append(key(means, 138, 8 if means[y].max() < 0.75 else 208 - 16 * (count - 1), "right"))
     return alt.layer(*layers).properties(width=140, height=220)
 
 
@@ -269,7 +270,9 @@ def fig_classes(best: pd.DataFrame, label: str, what: str) -> alt.TopLevelMixin:
     order = [a for a in NAMES if a in set(table["architecture"])]
     middle = table.groupby("architecture")["f1"].median()
     listed = "; ".join(f"{NAMES[a]} {middle[a]:.2f}" for a in order)
-    chart = alt.layer(bars, dots, key(table, 8, 10)).properties(width=430, height=40 * len(medians))
+    height = 40 * len(medians)
+    names = key(table, 425, height - 16 * len(order), "right")
+    chart = alt.layer(bars, dots, names).properties(width=430, height=height)
     return theme.finish(
         chart,
         label,
