@@ -25,12 +25,12 @@ NAMES = {
     "rbf": "radial basis",
     "kmeans": "k-means",
 }
-BROWN, TEAL = "#8a6d3b", "#3f9c9c"
+BROWN = "#8a6d3b"
 FIELD = 110  # pixels, side of a receptive field
 COLOURS = dict(
     zip(
         NAMES,
-        (theme.BLUE, theme.PURPLE, BROWN, theme.ORANGE, theme.GREY, theme.GREEN, theme.RED, TEAL),
+        (theme.BLUE, theme.PURPLE, BROWN, theme.ORANGE, theme.GREY, theme.GREEN, theme.RED, theme.GREY),
         strict=True,
     )
 )
