@@ -13,7 +13,8 @@ import vl_convert
 from geowall.figures import projections as figures
 from geowall.figures import projections_honest as honest
 from geowall.figures import projections_picker, renderer
-from geowall.projections import separability
+from geowall.figures import projections_tables as printed
+from geowall.projections import separability, targets
 from geowall.projections.moved import POINTS
 
 ARCHITECTURES = ["relu", "jumprelu", "topk", "spade", "rbf"]
@@ -32,6 +33,7 @@ def tables():
     plane["f1_top5"] = 0.5 + 0.1 * plane["strength"] + 0.01 * plane["seed"]
     plane.loc[plane["architecture"] == "spade", "f1_top5"] += 0.2
     plane = plane.assign(l0=10.0 * plane["strength"], nmse=0.01, f1_heldout=plane["f1_top5"], f1_union=0.99)
+    plane["f1_top5_chosen"] = plane["f1_top5"]
     fields = every(
         {"architecture": ARCHITECTURES, "concept": ["outer 120", "inner 300"], "x": range(5), "y": range(5)}
     )
@@ -55,7 +57,13 @@ def tables():
         {"shift": list(honest.SHIFTS), "amount": [1.0, 4.0], "architecture": ARCHITECTURES, "seed": [0, 1]}
     )
     best = every({"tied": [0.0, 1.0], "architecture": ARCHITECTURES[:4]}, f1=0.8, l0=3.0, nmse=0.1)
-    found = every({"architecture": ["relu", "topk", "spade"], "d_sae": [16, 32], "seed": [0, 1]})
+    found = every({"architecture": ["relu", "topk", "spade"], "strength": [1.0, 2.0], "seed": [0, 1]})
+    found = found.assign(n_discovered=found["strength"] * 4, n_detected=5, d_sae=32, nmse=0.1)
+    level = every({"architecture": ["relu", "topk"], "score": ["n_discovered", "n_detected"]}, l0=2.5)
+    equal = every({"architecture": ["relu", "topk"], "concept_dim": [6, 14]}, l0=8.0, nmse_spade=0.1)
+    judged = [("plane", "relu", "F1", 0.97, 1.01, 0.99, 0.98, 1.0, 5, "holds", "")]
+    judged.append(("plane", "topk", "F1", None, 0.87, 12.5, None, None, 1, "above", "a reason"))
+    lonely = [("plane", "kmeans", 5, 0, 0.07), ("real text", "relu", 5, 2, 2.0)]
     bank = every(
         {"architecture": ARCHITECTURES, "strength": [1.0, 2.0], "seed": [0, 1], "concept": ["a", "b"]}
     )
@@ -77,7 +85,13 @@ def tables():
         "shifts": shifts.assign(f1_heldout=1.0 - 0.1 * shifts["amount"]),
         "best": best,
         "moved": moved,
-        "found": found.assign(n_discovered=found["d_sae"] / 4, n_detected=5),
+        "found": found.assign(l0=found["strength"] * 2),
+        "level": level.assign(gap=-1.5, low=-2.0, high=-1.0),
+        "equal": equal.assign(nmse_ratio=0.5, low=0.4, high=0.6, n_matched=[2, 2, 2, 0]),
+        "judged": pd.DataFrame(judged, columns=targets.COLUMNS),
+        "lonely": pd.DataFrame(
+            lonely, columns=["setting", "architecture", "n_seeds", "n_matched", "l0_ratio"]
+        ),
         "bank": bank,
         "spread": spread,
     }
@@ -96,7 +110,7 @@ def charts(tables):
         honest.fig_matched(tables["gaps"]),
         honest.fig_shifts(tables["shifts"]),
         honest.fig_co_occurring(tables["best"], tables["best"].assign(f1=0.9)),
-        honest.fig_discovery(tables["found"]),
+        honest.fig_discovery(tables["found"], tables["level"]),
         honest.fig_bank(tables["bank"], "formal-language", "Words", 10),
         honest.fig_classes(tables["spread"], "classes-seen", "Words"),
         projections_picker.fig_moved(tables["moved"]),
@@ -104,7 +118,7 @@ def charts(tables):
     return {chart.usermeta["name"]: chart for chart in made}
 
 
-@pytest.mark.parametrize("module", [figures, honest, projections_picker], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [figures, honest, printed, projections_picker], ids=lambda m: m.__name__)
 def test_the_worked_examples(module):
     assert doctest.testmod(module).failed == 0
 
@@ -124,9 +138,22 @@ def test_captions_carry_the_computed_numbers(charts):
     assert "9 for 6; 21 for 14 dimensions" in caption["fig-nested"]
     assert "plane: ReLU +0.25, TopK +0.25" in caption["fig-matched"]
     assert "one axis stretched 0.90 to 0.60" in caption["fig-shifts"]
-    assert "With 32 latents, discovered (and detected): ReLU 8.0 (5.0)" in caption["fig-projected-discovery"]
+    assert "at its own L0: L0 2.5, ReLU −1.5 (−2.0 to −1.0)" in caption["fig-projected-discovery"]
     assert "Median over classes: ReLU 0.70" in caption["fig-classes-seen"]
     assert "Of 4 places" in caption["fig-moved"] and "ReLU 2; " in caption["fig-moved"]
+
+
+def test_tables_are_printed_as_rows_of_the_page(tables):
+    rows = printed.targets(tables["judged"]).splitlines()
+    assert rows[2] == "| plane | ReLU, F1 | 0.97 to 1.01 | 0.99 (0.98 to 1.00) | yes |  |"
+    assert rows[3] == "| plane | TopK, F1 | below 0.87 | 12.5 | no, above | a reason |"
+    equal = printed.at_equal_l0(tables["equal"]).splitlines()
+    assert equal[2] == "| L0 of SpaDE | 8.0 | 8.0 |"
+    assert equal[-1] == "| TopK, error over SpaDE's | 0.50 (0.40 to 0.60) | not reached |"
+    words = printed.unmatched(tables["lonely"])
+    assert "k-means in the plane (0 of 5 seeds; nearest 0.07 of SpaDE's L0)" in words
+    assert "ReLU in real text (2 of 5 seeds" in words
+    assert printed.unmatched(tables["lonely"][:0]).startswith("Every architecture")
 
 
 def test_best_strengths_follow_the_table(tables):

@@ -272,7 +272,7 @@ def _by_dimension(here: pd.DataFrame, line: pd.DataFrame, dims: list[int]) -> al
         base.mark_line(strokeWidth=2),
         base.mark_circle(size=40, opacity=1).encode(tooltip=tooltip),
         words.encode(x="concept_dim:Q", y="at:Q", text="autoencoder:N", color=colour(here)),
-    ).properties(width=255, height=250)
+    ).properties(width=216, height=250)
 
 
 def _by_k(topk: pd.DataFrame, dims: list[int]) -> alt.LayerChart:
@@ -288,12 +288,15 @@ def _by_k(topk: pd.DataFrame, dims: list[int]) -> alt.LayerChart:
     tooltip = [alt.Tooltip("strength:Q", title="k"), alt.Tooltip("concept_dim:Q")]
     tooltip.append(alt.Tooltip("nmse:Q", format=".3f"))
     last = topk[topk["strength"] == ks[-1]].assign(words=lambda t: t["concept_dim"].astype(str) + "-dim.")
+    last["at"] = np.exp(declutter(np.log(last["nmse"]), gap=0.055 * float(np.log(span[1] / span[0]))))
     fifth = alt.Chart(pd.DataFrame({"y": [0.2]})).mark_rule(strokeDash=[2, 3], opacity=0.9).encode(y="y:Q")
     return alt.layer(
         fifth,
         base.mark_line(strokeWidth=2),
         base.mark_circle(size=40, opacity=1).encode(tooltip=tooltip),
-        alt.Chart(last).mark_text(align="left", dx=7, fontSize=11).encode(x=x, y=y, text="words:N"),
+        alt.Chart(last)
+        .mark_text(align="left", dx=7, fontSize=11)
+        .encode(x=x, y=same(y, "at"), text="words:N"),
     ).properties(width=206, height=250)
 
 

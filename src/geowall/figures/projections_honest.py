@@ -155,46 +155,49 @@ def fig_co_occurring(best: pd.DataFrame, unions: pd.DataFrame) -> alt.TopLevelMi
     )
 
 
-def fig_discovery(table: pd.DataFrame) -> alt.TopLevelMixin:
-    """Features discovered, and merely detected, in the mixture of chapter 02."""
-    keys = ["architecture", "d_sae"]
+def fig_discovery(table: pd.DataFrame, level: pd.DataFrame) -> alt.TopLevelMixin:
+    """Features discovered, and merely detected, against L0; ``level``: SpaDE against others at its L0."""
     columns = {"n_discovered": "discovered: F1 and direction", "n_detected": "detected: F1 alone"}
     panels = []
     for column, title in columns.items():
-        spread = table.groupby(keys, sort=False)[column].agg(n="mean", low="min", high="max").reset_index()
-        panels.append(_discovery_panel(named(spread), title, column == "n_discovered"))
-    last = table[table["d_sae"] == table["d_sae"].max()].groupby("architecture")[list(columns)].mean()
-    order = [a for a in NAMES if a in last.index]
+        groups = table.groupby(["architecture", "strength"], sort=False)
+        spread = groups[column].agg(n="mean", low="min", high="max").join(groups[["l0", "nmse"]].mean())
+        panels.append(_discovery_panel(named(spread.reset_index()), title, column == "n_discovered"))
+    found = level[level["score"] == "n_discovered"]
     listed = "; ".join(
-        f"{NAMES[a]} {last.loc[a, 'n_discovered']:.1f} ({last.loc[a, 'n_detected']:.1f})" for a in order
-    )
-    most = int(table["d_sae"].max())
+        f"L0 {row.l0:.1f}, {NAMES[row.architecture]} {row.gap:+.1f} ({row.low:+.1f} to {row.high:+.1f})"
+        for row in found.sort_values(["l0", "architecture"]).itertuples()
+    ).replace("-", "−")
     return theme.finish(
         alt.hconcat(*panels, spacing=16),
         "projected-discovery",
-        caption="One sphere in four dimensions among discrete features of Zipf frequency (chapter 02). Left: "
-        "features with a latent that points along them and fires with them; right, that fires with them, "
-        f"wherever it points. With {most} latents, discovered (and detected): {listed}.",
-        alt=f"Features discovered and detected against dictionary size. With {most} latents: {listed}.",
+        caption="One sphere in four dimensions among discrete features of Zipf frequency (chapter 02), "
+        f"{int(table['d_sae'].max())} latents, along each architecture's strengths: means, range of seeds. "
+        "*Left:* discrete features with a latent that points along them and fires with them; *right:* that "
+        f"fires with them, wherever it points. SpaDE's lead in discovered features at its own L0: {listed}.",
+        alt=f"Features discovered and detected against L0 for three architectures. SpaDE's lead: {listed}.",
     )
 
 
 def _discovery_panel(part: pd.DataFrame, title: str, first: bool) -> alt.LayerChart:
-    sizes = sorted(part["d_sae"].unique())
-    scale = alt.Scale(type="log", base=2, domain=[sizes[0] * 0.9, sizes[-1] * 2.0], nice=False)
-    x = alt.X("d_sae:Q", title="latents in the dictionary", scale=scale).axis(values=sizes, grid=False)
+    scale = alt.Scale(type="log", domain=[part["l0"].min() * 0.9, part["l0"].max() * 1.15], nice=False)
+    x = alt.X("l0:Q", title="L0", scale=scale).axis(values=[1, 2, 3, 5, 8, 12, 20], grid=False)
     most = 1.05 * float(part["high"].max())
     y = alt.Y("n:Q", title="features" if first else None).scale(domain=[0, most], nice=False)
     base = alt.Chart(part).encode(x=x, color=colour(part))
-    last = part[part["d_sae"] == sizes[-1]].copy()
-    last["at"] = declutter(last["n"], gap=0.07 * max(1.0, float(part["n"].max())))
-    words = alt.Chart(last).mark_text(align="left", dx=7, fontSize=11)
-    return alt.layer(
+    tooltip = [
+        "autoencoder:N",
+        "strength:Q",
+        *[alt.Tooltip(f"{c}:Q", format=".3f") for c in ("l0", "n", "nmse")],
+    ]
+    layers = [
         base.mark_rule(strokeWidth=3, opacity=0.4).encode(y=same(y, "low"), y2="high:Q"),
-        base.mark_line(strokeWidth=2).encode(y=y),
-        base.mark_circle(size=40, opacity=1).encode(y=y, tooltip=["autoencoder:N", "d_sae:Q", "n:Q"]),
-        words.encode(x="d_sae:Q", y="at:Q", text="autoencoder:N", color=colour(part)),
-    ).properties(width=240, height=220, title=title)
+        base.mark_line(strokeWidth=2).encode(y=y, order="l0:Q"),
+        base.mark_circle(size=40, opacity=1).encode(y=y, tooltip=tooltip),
+    ]
+    if not first:
+        layers.append(key(part, 8, 166))
+    return alt.layer(*layers).properties(width=240, height=220, title=title)
 
 
 def fig_bank(table: pd.DataFrame, label: str, what: str, top: int) -> alt.TopLevelMixin:
@@ -239,7 +242,8 @@ def _bank_panel(means: pd.DataFrame, x: str, x_title: str, y: str, y_title: str)
     layers = [base.mark_line(strokeWidth=2).encode(order="strength:Q")]
     layers.append(base.mark_circle(size=36, opacity=1).encode(tooltip=tooltip))
     if y == "f1_heldout":
-        layers.append(key(means, 138, 8 if means[y].max() < 0.75 else 132, "right"))
+        count = means["architecture"].nunique()
+        layers.append(key(means, 138, 8 if means[y].max() < 0.75 else 208 - 16 * (count - 1), "right"))
     return alt.layer(*layers).properties(width=140, height=220)
 
 
@@ -266,7 +270,9 @@ def fig_classes(best: pd.DataFrame, label: str, what: str) -> alt.TopLevelMixin:
     order = [a for a in NAMES if a in set(table["architecture"])]
     middle = table.groupby("architecture")["f1"].median()
     listed = "; ".join(f"{NAMES[a]} {middle[a]:.2f}" for a in order)
-    chart = alt.layer(bars, dots, key(table, 8, 10)).properties(width=430, height=40 * len(medians))
+    height = 40 * len(medians)
+    names = key(table, 425, height - 16 * len(order), "right")
+    chart = alt.layer(bars, dots, names).properties(width=430, height=height)
     return theme.finish(
         chart,
         label,

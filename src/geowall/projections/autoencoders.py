@@ -15,8 +15,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -25,9 +27,10 @@ from torch import Tensor
 
 from geowall.kernels.sae_step import Rule, views
 from geowall.manifolds import Manifold
-from geowall.paths import ROOT, GeowallError
+from geowall.paths import GeowallError
 from geowall.projections import baselines
 from geowall.sae import Member, Schedule, train
+from geowall.sae.curves import CODE, SOURCES
 from geowall.sae.schedule import derive
 from geowall.sae.start import start
 
@@ -95,9 +98,9 @@ def fits(
 ) -> list[Fit]:
     """Train, or remember: an autoencoder for each architecture, strength and seed.
 
-    ``training`` holds ``steps``, ``batch``, ``lr`` and ``revive`` (whether dead latents start again, true
-    unless said; each a value, or one for every architecture with that of the ``rest``), ``threads`` and
-    ``checkpoints`` (a folder of the book where a run that is killed goes on; empty: none).
+    ``training`` holds ``steps``, ``batch``, ``lr``, ``revive`` (whether dead latents start again, true
+    unless said) and ``threads``; each a value, or one for every architecture with that of the ``rest``. In a
+    run of a chapter the training lies beside its finished tables, so that one that is killed goes on there.
     """
     made = []
     for architecture, values in strengths.items():
@@ -125,15 +128,27 @@ def _trained(
         revive=bool(given.get("revive", True)),
         dead_after=100,
     )
-    folder = None
-    if given.get("checkpoints"):
-        name = hashlib.sha256(f"{members!r} {schedule!r}".encode()).hexdigest()[:12]
-        folder = ROOT / str(given["checkpoints"]) / name
     starts = {i: first(member) for i, member in enumerate(members)}
+    folder = _folder(members, schedule)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     trained = train(members, schedule, folder, device, threads=int(given.get("threads", 1)), starts=starts)
     names = [(strength, seed) for strength in strengths for seed in seeds]
     return [Fit(architecture, *name, sae) for name, sae in zip(names, trained.saes, strict=True)]
+
+
+def _folder(members: Sequence[Member], schedule: Schedule) -> Path | None:
+    """Where a killed training goes on: named by what is trained and by the code that trains it."""
+    if not os.environ.get("GEOWALL_STEPS"):
+        return None
+    name = hashlib.sha256(f"{members!r} {schedule!r} {_sources()}".encode()).hexdigest()[:12]
+    return Path(os.environ["GEOWALL_STEPS"]) / "training" / name
+
+
+@functools.cache
+def _sources() -> str:
+    own = (Path(__file__), Path(__file__).with_name("scenes.py"))
+    files = [*own, *(SOURCES / name for name in CODE)]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 @functools.lru_cache(maxsize=256)

@@ -28,7 +28,8 @@ from geowall.sae import Rows
 MOST = 4096  # tokens on which latents are chosen, and on which they are scored
 SIMILAR = 500  # tokens whose codes are compared with each other
 COLUMNS = ["architecture", "strength", "seed", "concept", "l0", "nmse", "f1", "f1_heldout", "f1_union"]
-COLUMNS += ["latents_per_concept", "dead", "stable_rank"]
+COLUMNS += ["latents_per_concept", "dead", "stable_rank", "f1_chosen", "f1_heldout_chosen", "f1_union_chosen"]
+RENAMED = {"f1_top5": "f1", "f1_top5_chosen": "f1_chosen"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,7 @@ def scores(
 
 def _scored(fit: Fit, bank: Bank, top: int) -> pd.DataFrame:
     chosen, test = bank.chosen(), bank.tested()
-    table = scored_on(fit, chosen, test, bank.names, top).rename(columns={"f1_top5": "f1"})
+    table = scored_on(fit, chosen, test, bank.names, top).rename(columns=RENAMED)
     codes = fit.coder.encode(test[0])
     similar = concepts.similarity(codes[:: max(1, len(codes) // SIMILAR)])
     dead = float((~(codes > concepts.FIRES).any(0)).float().mean())

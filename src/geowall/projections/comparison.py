@@ -32,6 +32,7 @@ from geowall.sae.schedule import Member, derive
 L0_FACTOR, NMSE_FACTOR = 1.3, 2.0  # within which two autoencoders are as sparse, and as true
 PERFECT = 1e-3
 SCORES = ["f1_top5", "f1_heldout", "f1_union"]
+CHOSEN = [f"{score}_chosen" for score in SCORES]
 
 
 def matched(table: pd.DataFrame, setting: str, reference: str = "spade") -> pd.DataFrame:
@@ -68,22 +69,39 @@ def _nearest(other: pd.DataFrame, home: pd.DataFrame) -> dict[str, object]:
 def gaps(pairs: pd.DataFrame) -> pd.DataFrame:
     """Mean gap over seeds, with its 95 % interval, of the closest kind of match that an architecture has.
 
+    Pairs equal in both count alone where more than half of the seeds have one; else all pairs equal in L0.
     Columns: setting, architecture, score, gap, low, high, matched_on, n_matched (seeds), l0_ratio, nmse_ratio
-    (geometric means). Architectures that match on nothing have no row.
+    (geometric means). Architectures that match on nothing have no row here but one in :func:`unmatched`.
     """
     rows = []
     for (setting, name), part in pairs.groupby(["setting", "architecture"], sort=False):
-        found = [on for on in ("l0 and error", "l0") if (part["matched_on"] == on).any()]
-        if not found:
+        both = part["matched_on"] == "l0 and error"
+        on = "l0 and error" if 2 * both.sum() > len(part) else "l0"
+        here = part[both] if on == "l0 and error" else part[part["matched_on"] != "nothing"]
+        if here.empty:
             continue
-        here = part[part["matched_on"] == found[0]]
         ratios = [float(np.exp(np.log(here[column]).mean())) for column in ("l0_ratio", "nmse_ratio")]
         for score in SCORES:
             values = here[f"{score}_gap"].to_numpy()
             ends = interval(values)
-            rows.append((setting, name, score, values.mean(), *ends, found[0], len(here), *ratios))
+            rows.append((setting, name, score, values.mean(), *ends, on, len(here), *ratios))
     columns = ["setting", "architecture", "score", "gap", "low", "high", "matched_on", "n_matched"]
     return pd.DataFrame(rows, columns=[*columns, "l0_ratio", "nmse_ratio"])
+
+
+def unmatched(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Architectures that fail to match SpaDE's L0 at some seed.
+
+    Columns: setting, architecture, n_seeds, n_matched, l0_ratio (geometric mean of the nearest pairs that do
+    not match).
+    """
+    rows = []
+    for (setting, name), part in pairs.groupby(["setting", "architecture"], sort=False):
+        left = part[part["matched_on"] == "nothing"]
+        if len(left):
+            ratio = float(np.exp(np.log(left["l0_ratio"]).mean()))
+            rows.append((setting, name, len(part), len(part) - len(left), ratio))
+    return pd.DataFrame(rows, columns=["setting", "architecture", "n_seeds", "n_matched", "l0_ratio"])
 
 
 def shifts(
@@ -127,8 +145,8 @@ def co_occurring(
 ) -> pd.DataFrame:
     """Two concepts on every token, drawn apart or tied (:class:`geowall.projections.scenes.Pairs`).
 
-    A row for each autoencoder: columns tied, architecture, strength, seed, l0, nmse, and the scores, means
-    over the six concepts.
+    A row for each autoencoder: columns tied, architecture, strength, seed, l0, nmse, and the scores (also on
+    the tokens of choice), means over the six concepts.
     """
     parts = []
     for tied in ties:
@@ -136,19 +154,21 @@ def co_occurring(
         parts += [scored(fit, Pairs(tied)).assign(tied=float(tied)) for fit in made]
     keys = ["tied", "architecture", "strength", "seed"]
     table = pd.concat(parts, ignore_index=True)
-    return table.groupby(keys, sort=False)[["l0", "nmse", *SCORES]].mean().reset_index()
+    return table.groupby(keys, sort=False)[["l0", "nmse", *SCORES, *CHOSEN]].mean().reset_index()
 
 
 def best_of(table: pd.DataFrame, by: Sequence[str], score: str = "f1_heldout") -> pd.DataFrame:
-    """The strength that is best for a score: columns ``by``, strength, f1 (mean of seeds), low, high, l0,
-    nmse."""
+    """The strength that is best for a score on the tokens of choice, scored on others.
+
+    Columns: ``by``, strength, f1 (mean of seeds), low, high, l0, nmse.
+    """
     rows = []
     for names, part in table.groupby(list(by), sort=False):
-        means = part.groupby("strength", sort=False)[score].mean()
-        here = part[part["strength"] == means.idxmax()]
+        strength = part.groupby("strength", sort=False)[f"{score}_chosen"].mean().idxmax()
+        here = part[part["strength"] == strength]
         seeds = here.groupby("seed")[score].mean().to_numpy()
         keys = dict(zip(by, names if isinstance(names, tuple) else (names,), strict=True))
-        values = {"strength": means.idxmax(), "f1": means.max()}
+        values = {"strength": strength, "f1": seeds.mean()}
         low, high = interval(seeds)
         rest = {"low": low, "high": high, "l0": here["l0"].mean(), "nmse": here["nmse"].mean()}
         rows.append(keys | values | rest)
@@ -158,29 +178,41 @@ def best_of(table: pd.DataFrame, by: Sequence[str], score: str = "f1_heldout") -
 def discovery(
     world: Mapping[str, float],
     d_saes: Sequence[int],
-    penalties: Mapping[str, float],
+    penalties: Mapping[str, Sequence[float]],
     seeds: Sequence[int],
     **training: object,
 ) -> pd.DataFrame:
-    """What tiling costs: the mixture of chapter 02, and the features that each architecture discovers in it.
+    """Does tiling cost discovery? The mixture of chapter 02, and the features that are discovered in it.
 
     ``penalties`` are in the engine's own units: l1 for ReLU and SpaDE, k for TopK. A row for each
-    autoencoder: columns architecture, d_sae, seed, n_on_manifold, n_discovered (discrete features with a
-    latent of cosine and F1 above 0.9, and the manifold), n_detected (discrete features with a latent of F1
-    above 0.9, wherever it points), nmse, l0.
+    autoencoder: columns architecture, strength, d_sae, seed, n_on_manifold, n_discovered (discrete features
+    with a latent of cosine and F1 above 0.9), n_detected (discrete features with a latent of F1 above 0.9,
+    wherever it points), nmse, l0.
     """
     mixture = mixture_of(world)
     names = {"relu": "l1", "spade": "l1", "topk": "k"}
-    rules = [Rule(name, **{names[name]: value}) for name, value in penalties.items()]
+    rules = [Rule(name, **{names[name]: v}) for name, values in penalties.items() for v in values]
     members = [Member(mixture, n, rule, seed) for rule in rules for n in d_saes for seed in seeds]
     x, rows = mixture.draw(8192, generator(derive(0, "discovery"))), []
     for member, sae in zip(members, trained(members, training).saes, strict=True):
         found = features(sae, mixture, 32_768)
         discrete = found[found["kind"] == "discrete"]
         values = measure(sae, x)
-        counts = [int(found["n_latents"].iloc[0]), int(found["discovered"].sum())]
+        counts = [int(found["n_latents"].iloc[0]), int(discrete["discovered"].sum())]
         counts.append(int((discrete["f1"] > 0.9).sum()))
+        rule = member.rule
+        key = (rule.architecture, float(getattr(rule, names[rule.architecture])), member.n_latents)
         error = float((x - sae(x)).square().sum() / (x - x.mean(0)).square().sum())
-        rows.append((member.rule.architecture, member.n_latents, member.seed, *counts, error, values["l0"]))
-    columns = ["architecture", "d_sae", "seed", "n_on_manifold", "n_discovered", "n_detected", "nmse", "l0"]
+        rows.append((*key, member.seed, *counts, error, values["l0"]))
+    columns = [
+        "architecture",
+        "strength",
+        "d_sae",
+        "seed",
+        "n_on_manifold",
+        "n_discovered",
+        "n_detected",
+        "nmse",
+        "l0",
+    ]
     return pd.DataFrame(rows, columns=columns)

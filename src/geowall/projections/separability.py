@@ -23,7 +23,7 @@ from geowall.projections.scenes import Ring, Scene
 CHOOSE, SCORE = 4096, 4096  # tokens on which latents are chosen, and those on which they are scored
 TOP = 5  # best latents of a concept whose F1 is averaged (Hindupur et al. 2025)
 COLUMNS = ["architecture", "strength", "seed", "concept", "l0", "nmse", "f1_top5", "f1_heldout"]
-COLUMNS += ["f1_union", "latents_per_concept"]
+COLUMNS += ["f1_union", "latents_per_concept", "f1_top5_chosen", "f1_heldout_chosen", "f1_union_chosen"]
 
 
 def scored(fit: Fit, scene: Scene, top: int = TOP) -> pd.DataFrame:
@@ -31,7 +31,8 @@ def scored(fit: Fit, scene: Scene, top: int = TOP) -> pd.DataFrame:
 
     ``nmse`` is the squared error over the variance of all test tokens; ``f1_top5`` the mean F1 of the
     ``top`` best latents, as the paper reads it; ``f1_heldout`` of the best latent and ``f1_union`` of the
-    union of at most ``top``, chosen on other tokens; ``latents_per_concept`` how many reach 95 % of it.
+    union of at most ``top``, chosen on other tokens; ``latents_per_concept`` how many reach 95 % of it. The
+    scores with ``_chosen`` are those on the other tokens: what a strength may be chosen by.
     """
     x, holds = scene.labelled(CHOOSE, seed=101)
     test, test_holds = scene.labelled(SCORE, seed=102)
@@ -47,6 +48,7 @@ def scored_on(
     error = (test[0] - fit.coder.decode(codes)).square().sum()
     variance = (test[0] - test[0].mean(0)).square().sum()
     unions, test_unions = concepts.union(fires, chosen[1], test_fires, test[1], top)
+    own = concepts.f1(fires, chosen[1])
     columns = {
         "architecture": fit.architecture,
         "strength": float(fit.strength),
@@ -58,6 +60,9 @@ def scored_on(
         "f1_heldout": concepts.held_out(fires, chosen[1], test_fires, test[1])[0].tolist(),
         "f1_union": test_unions[-1].tolist(),
         "latents_per_concept": concepts.enough(unions).tolist(),
+        "f1_top5_chosen": concepts.best_mean(own, top).tolist(),
+        "f1_heldout_chosen": own.max(0).values.tolist(),
+        "f1_union_chosen": unions[-1].tolist(),
     }
     return pd.DataFrame(columns)
 
@@ -86,23 +91,32 @@ def ring_of(given: Mapping[str, object] | None) -> Ring:
 def best_settings(table: pd.DataFrame, score: str = "f1_top5") -> pd.DataFrame:
     """The strength at which each architecture sees the outer clusters, the inner ones, and both, best.
 
-    A row for each architecture and kind (``outer``, ``inner``, ``both``): columns architecture, kind,
-    strength, f1 (mean ``score`` over seeds), low, high (its 95 % interval), l0, nmse.
+    The strength is chosen on the tokens that latents are chosen on, and scored on others. A row for each
+    architecture and kind (``outer``, ``inner``, ``both``): columns architecture, kind, strength, f1 (mean
+    ``score`` over seeds), low, high (its 95 % interval), l0, nmse, n_seeds, and f1_one_setting, one_low,
+    one_high: the kind's F1 at the one strength that is best for both kinds.
     """
     kind = table["concept"].str.split().str[0]
-    keys = ["architecture", "strength", "seed"]
-    by_kind = table.assign(kind=kind).groupby([*keys, "kind"], sort=False)[["l0", "nmse", score]].mean()
+    keys, by = ["architecture", "strength", "seed"], f"{score}_chosen"
+    by_kind = table.assign(kind=kind).groupby([*keys, "kind"], sort=False)[["l0", "nmse", score, by]].mean()
     both = by_kind.groupby(keys, sort=False).mean().assign(kind="both").set_index("kind", append=True)
+    one = both.groupby(keys[:2], sort=False)[by].mean().groupby("architecture").idxmax().str[1]
     rows = []
     for (architecture, name), part in pd.concat([by_kind, both]).groupby(
         ["architecture", "kind"], sort=False
     ):
-        means = part.groupby("strength", sort=False)[score].mean()
-        here = part.xs(means.idxmax(), level="strength")
-        low, high = interval(here[score].to_numpy())
-        row = {"architecture": architecture, "kind": name, "strength": means.idxmax(), "f1": means.max()}
-        rows.append(row | {"low": low, "high": high, "l0": here["l0"].mean(), "nmse": here["nmse"].mean()})
+        strength = part.groupby("strength", sort=False)[by].mean().idxmax()
+        here = part.xs(strength, level="strength")
+        row = {"architecture": architecture, "kind": name, "strength": strength}
+        row |= dict(zip(["f1", "low", "high"], _spread(here[score]), strict=True))
+        row |= {"l0": here["l0"].mean(), "nmse": here["nmse"].mean(), "n_seeds": len(here)}
+        single = _spread(part.xs(one[architecture], level="strength")[score])
+        rows.append(row | dict(zip(["f1_one_setting", "one_low", "one_high"], single, strict=True)))
     return pd.DataFrame(rows)
+
+
+def _spread(values: pd.Series) -> tuple[float, float, float]:
+    return (float(values.mean()), *interval(values.to_numpy()))
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:

@@ -11,6 +11,7 @@ Closed forms, and the same points found by a general solver that knows the set a
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from jaxtyping import Float
 from scipy.optimize import lsq_linear, minimize
 
 from geowall.kernels.sparsemax import sparsemax_slow
+from geowall.projections.scenes import Ring
 
 SETS = {
     "relu": "non-negative orthant",
@@ -107,3 +109,22 @@ def agreement(n_latents: int, n_points: int, seed: int) -> pd.DataFrame:
             off = max(off, float(max(inner)))
         rows.append((architecture, name, n_points, off))
     return pd.DataFrame(rows, columns=["architecture", "constraint_set", "n_points", "largest_difference"])
+
+
+def best_half_plane(n_tokens: int, n_directions: int, seed: int) -> pd.DataFrame:
+    """The largest F1 of any half plane for each cluster of the ring, over directions and all thresholds.
+
+    The ceiling of one ReLU or JumpReLU latent. Columns: concept, kind (``outer``, ``inner``), f1, angle (of
+    the half plane's normal, degrees).
+    """
+    ring = Ring()
+    x, holds = ring.labelled(n_tokens, seed)
+    size = torch.arange(1, n_tokens + 1)[:, None]
+    best = [(0.0, 0.0)] * len(ring.names)
+    for degrees in torch.linspace(0, 360, n_directions + 1)[:-1].tolist():
+        normal = torch.tensor([math.cos(math.radians(degrees)), math.sin(math.radians(degrees))])
+        inside = holds[(x @ normal).argsort(descending=True)].float().cumsum(0)
+        scores = (2.0 * inside / (size + holds.sum(0))).max(0).values.tolist()
+        best = [max(old, (score, degrees)) for old, score in zip(best, scores, strict=True)]
+    rows = [(name, name.split()[0], *found) for name, found in zip(ring.names, best, strict=True)]
+    return pd.DataFrame(rows, columns=["concept", "kind", "f1", "angle"])
