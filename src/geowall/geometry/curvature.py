@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from geowall.kernels.local_geometry import local_geometry
+from geowall.kernels.local_geometry import local_geometry, overlap
 from geowall.paths import GeowallError
 
 
@@ -41,13 +41,7 @@ def kappa_tv(
         own: each point's place among them.
         near: the places of its nearest neighbours.
     """
-    dim = basis.shape[2]
-    parts = []
-    for i in range(0, len(own), 256):
-        mine, theirs = basis[own[i : i + 256]], basis[near[i : i + 256]]
-        cosines = torch.einsum("pdk,pjdl->pjkl", mine, theirs)
-        parts.append((1.0 - cosines.square().sum((2, 3)) / dim).mean(1).clamp(0.0, 1.0))
-    return torch.cat(parts)
+    return (1.0 - overlap(basis, own, near) / basis.shape[2]).mean(1).clamp(0.0, 1.0)
 
 
 class Scales(NamedTuple):
