@@ -41,7 +41,8 @@ def kappa_tv(
         own: each point's place among them.
         near: the places of its nearest neighbours.
     """
-    return (1.0 - overlap(basis, own, near) / basis.shape[2]).mean(1).clamp(0.0, 1.0)
+    dim = basis.shape[2]
+    return (1.0 - overlap(basis, own, near, [dim])[:, :, 0] / dim).mean(1).clamp(0.0, 1.0)
 
 
 class Scales(NamedTuple):
@@ -146,6 +147,16 @@ def second_form(
     return Form(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
+def _inverse(matrix: Tensor) -> Tensor:
+    """Of symmetric matrices; a pseudoinverse where neighbours do not fix all coefficients."""
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    weak = factor.diagonal(dim1=1, dim2=2).amin(1) < 1e-6 * factor.diagonal(dim1=1, dim2=2).amax(1)
+    bad = (failed > 0) | weak
+    if not bool(bad.any()):
+        return torch.cholesky_inverse(factor)
+    return torch.linalg.pinv(matrix, hermitian=True)
+
+
 def _form(x: Tensor, own: Tensor, index: Tensor, basis: Tensor, d: int) -> tuple[Tensor, Tensor, Tensor]:
     near = torch.cat([torch.zeros(len(own), 1, x.shape[1]), x[index] - x[own, None]], 1).double()
     basis = basis.double()
@@ -156,7 +167,7 @@ def _form(x: Tensor, own: Tensor, index: Tensor, basis: Tensor, d: int) -> tuple
     p, q = torch.triu_indices(d, d)
     quadratic = u[:, :, p] * u[:, :, q] * torch.where(p == q, 0.5, 1.0)
     design = torch.cat([torch.ones_like(u[:, :, :1]), u, quadratic], 2)
-    inverse = torch.linalg.pinv(design.mT @ design, hermitian=True)
+    inverse = _inverse(design.mT @ design)
     fitted = inverse @ design.mT @ normal  # [chosen, coefficient, D]
     left = normal - design @ fitted
     freedom = design.shape[1] - design.shape[2]

@@ -98,10 +98,11 @@ void tridiagonal(Workspace& s) {
     const bool empty = i == 1 || rest < 1e-28f;
     const float norm = empty ? last : -std::copysign(std::sqrt(rest + last * last), last);
     s.beside[i] = norm;
-    std::copy(row, row + i, s.x), std::fill(s.x + i, s.x + wide, 0.0f);
-    s.x[i - 1] = last - norm;
-    if (empty) std::fill(s.x, s.x + i, 0.0f);
-    const float beta = empty ? 0.0f : 2.0f / (rest + s.x[i - 1] * s.x[i - 1]);
+    std::fill(s.x, s.x + wide, 0.0f);
+    const float inverse = empty ? 0.0f : 1.0f / norm;  // a short row's reflection is as long as any
+    for (long c = 0; c < i; c++) s.x[c] = row[c] * inverse;
+    if (!empty) s.x[i - 1] -= 1.0f;
+    const float beta = empty ? 0.0f : 2.0f / (rest * inverse * inverse + s.x[i - 1] * s.x[i - 1]);
     s.beta[i] = beta;
     update_and_multiply(s, i);
     float both = 0;
@@ -373,6 +374,7 @@ extern "C" void local_directions(long d, const float* x, long count, const int64
         float mean[STRIP] = {};
         for (long j = 0; j < K; j++) {
           const float* row = x + index[b * across + j] * d + at;
+          for (long l = deep; l < std::min(2 * STRIP, d - at); l += L) __builtin_prefetch(row + l);
           for (long l = 0; l < deep; l++) off[j * STRIP + l] = row[l] - centre[l];
           if (about_mean)
             for (long l = 0; l < deep; l++) mean[l] += off[j * STRIP + l] / float(K);
@@ -393,10 +395,11 @@ extern "C" void local_directions(long d, const float* x, long count, const int64
     }
 }
 
-// Squared cosines between pairs of subspaces, summed: out [count][J] = |basis[own]' basis[near]|^2. Bases are
-// [place][d][dim]; five of the one side meet five vectors of sixteen of the other in registers.
+// Squared cosines between pairs of subspaces, summed over the leading so many directions of both: out
+// [count][J][dims]. Bases are [place][d][dim]; five of the one side meet five vectors of sixteen of the other in
+// registers.
 extern "C" void local_overlap(long places, long d, long dim, const float* basis, long count, const int64_t* own,
-                              const int64_t* near, long J, float* out) {
+                              const int64_t* near, long J, const int64_t* dims, long n_dims, float* out) {
   constexpr long STRIP = 128, R = 5, C = 5;
   const long groups = (dim + L - 1) / L, vectors = groups * J, room = up(dim, R);
   std::vector<float> theirs(STRIP * C * L), mine(STRIP * room);
@@ -438,14 +441,15 @@ extern "C" void local_overlap(long places, long d, long dim, const float* basis,
         }
       }
     }
-    for (long j = 0; j < J; j++) {
-      double whole = 0;
-      for (long r = 0; r < dim; r++)
-        for (long g = 0; g < groups; g++) {
-          const F v = load(&sums[(r * up(vectors, C) + j * groups + g) * L]);
-          whole += sum(v * v);
-        }
-      out[b * J + j] = float(whole);
-    }
+    for (long j = 0; j < J; j++)
+      for (long q = 0; q < n_dims; q++) {
+        double whole = 0;
+        for (long r = 0; r < dims[q]; r++)
+          for (long c = 0; c < dims[q]; c++) {
+            const float one = sums[(r * up(vectors, C) + j * groups + c / L) * L + c % L];
+            whole += double(one) * one;
+          }
+        out[(b * J + j) * n_dims + q] = float(whole);
+      }
   }
 }

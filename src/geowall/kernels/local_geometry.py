@@ -274,25 +274,36 @@ def _orthonormal(block: Tensor) -> Tensor:
 
 
 def overlap(
-    basis: Float[Tensor, "place d dim"], own: Int[Tensor, " point"], near: Int[Tensor, "point j"]
-) -> Float[Tensor, "point j"]:
-    """Squared cosines of the principal angles between subspaces, summed: ``|B_own^T B_near|^2``."""
+    basis: Float[Tensor, "place d dim"],
+    own: Int[Tensor, " point"],
+    near: Int[Tensor, "point j"],
+    dims: Sequence[int],
+) -> Float[Tensor, "point j dims"]:
+    """Squared cosines of the principal angles between subspaces, summed: ``|B_own^T B_near|^2``.
+
+    Args:
+        basis: orthonormal bases of some places, leading directions first.
+        own: each point's place among them.
+        near: the places it is compared with.
+        dims: how many leading directions of both count, a column for each.
+    """
     code = _code(basis)
     if code is None:
-        return overlap_slow(basis, own, near)
+        return overlap_slow(basis, own, near, dims)
     basis, own, near = basis.contiguous(), own.long().contiguous(), near.long().contiguous()
-    found = torch.empty(near.shape)
+    found, wanted = torch.empty(*near.shape, len(dims)), torch.tensor(list(dims))
     code.local_overlap(
         *_longs(*basis.shape), _address(basis), *_longs(len(own)), _address(own), _address(near),
-        *_longs(near.shape[1]), _address(found),
+        *_longs(near.shape[1]), _address(wanted), *_longs(len(dims)), _address(found),
     )  # fmt: skip
     return found
 
 
-def overlap_slow(basis: Tensor, own: Tensor, near: Tensor) -> Tensor:
+def overlap_slow(basis: Tensor, own: Tensor, near: Tensor, dims: Sequence[int]) -> Tensor:
     """The definition, a batch of points at a time."""
-    parts = [(basis[a][:, None].mT @ basis[b]) for a, b in zip(own.split(256), near.split(256), strict=True)]
-    return torch.cat([part.square().sum((2, 3)) for part in parts])
+    parts = [basis[a][:, None].mT @ basis[b] for a, b in zip(own.split(256), near.split(256), strict=True)]
+    square = torch.cat(parts).square()
+    return torch.stack([square[:, :, :dim, :dim].sum((2, 3)) for dim in dims], 2)
 
 
 def _check(x: Tensor, index: Tensor, scales: list[int], dim: int, basis_scale: int | None) -> None:
