@@ -118,8 +118,15 @@ float least(const std::vector<Candidate>& all, long k) {
   static thread_local std::vector<int32_t> bits;
   const size_t count = all.size(), room = (count + 15) / 16 * 16;
   bits.assign(room, std::numeric_limits<int32_t>::max());
+  __m512i smallest = _mm512_set1_epi32(0x7f800000), largest = _mm512_setzero_si512();
   for (size_t a = 0; a < count; a++) std::memcpy(&bits[a], &all[a].upper, 4);
-  int32_t low = -1, high = 0x7f800000;  // fewer than k lie at or below low, and k or more at or below high
+  for (size_t a = 0; a + 16 <= count; a += 16) {
+    smallest = _mm512_min_epi32(smallest, _mm512_loadu_si512(&bits[a]));
+    largest = _mm512_max_epi32(largest, _mm512_loadu_si512(&bits[a]));
+  }
+  int32_t low = _mm512_reduce_min_epi32(smallest), high = _mm512_reduce_max_epi32(largest);
+  for (size_t a = count / 16 * 16; a < count; a++) low = std::min(low, bits[a]), high = std::max(high, bits[a]);
+  low--;  // fewer than k lie at or below low, and k or more at or below high
   while (high - low > 1) {
     const int32_t middle = low + (high - low) / 2;
     const __m512i at = _mm512_set1_epi32(middle);
@@ -134,6 +141,9 @@ float least(const std::vector<Candidate>& all, long k) {
   return found;
 }
 
+// How many candidates a point holds before it looks which may go.
+inline size_t room_for(long k, size_t held) { return std::max(size_t(k + k / 2 + 32), held + held / 2); }
+
 void prune(Kept& own, long k, float& tau) {
   auto& all = own.all;
   tau = least(all, k);
@@ -143,7 +153,7 @@ void prune(Kept& own, long k, float& tau) {
     all[stay] = c, stay += c.lower <= tau;
   }
   all.resize(stay);
-  own.full = std::max(size_t(2 * k + 32), 2 * stay);
+  own.full = room_for(k, stay);
 }
 
 inline void add(Kept& own, long k, float& tau, float lower, float upper, long index) {
@@ -316,17 +326,21 @@ void order(long d, long k, const float* x, long i, const Block& block, std::vect
     std::memcpy(&v, &bits, 4);
     return v;
   };
-  std::vector<Measured> run;
+  static thread_local std::vector<Measured> run;
   for (size_t a = 0; a < keys.size() && long(a) < k;) {
     size_t b = a + 1;
     while (b < keys.size() && of(b) * (1 - doubt) <= of(b - 1) * (1 + doubt)) b++;
-    run.clear();
-    for (size_t c = a; c < b; c++) run.push_back({of(c), int32_t(uint32_t(keys[c]))});
-    if (b > a + 1) {
-      for (auto& one : run) one.square = exactly_apart(d, x + i * d, x + long(one.index) * d);
+    if (b == a + 1) {
+      index[a] = int32_t(uint32_t(keys[a])), square[a] = of(a);
+    } else {
+      run.clear();
+      for (size_t c = a; c < b; c++) {
+        const long other = long(uint32_t(keys[c]));
+        run.push_back({exactly_apart(d, x + i * d, x + other * d), int32_t(other)});
+      }
       std::sort(run.begin(), run.end());
+      for (size_t c = a; c < b && long(c) < k; c++) index[c] = run[c - a].index, square[c] = float(run[c - a].square);
     }
-    for (size_t c = a; c < b && long(c) < k; c++) index[c] = run[c - a].index, square[c] = float(run[c - a].square);
     a = b;
   }
 }
@@ -347,7 +361,7 @@ extern "C" int neighbours_supported() { return 1; }
 // Index and square are [n][k]. Returns how many candidates were measured in all.
 extern "C" int64_t neighbours_exact(long n, long d, long k, const float* x, int32_t* index, float* square) {
   std::vector<Kept> kept(n);
-  for (auto& own : kept) own.full = size_t(3 * k + 32);
+  for (auto& own : kept) own.full = room_for(k, 0);
   {
     Cloud cloud(n, d, x, mean_of(n, d, x).data());
     screen(cloud, k, kept);
