@@ -2,7 +2,8 @@
 
 The work is multi-scale curvature at 30 and 200 neighbours, participation ratios and tangent variation, from a
 given graph. The peers analyse a few points and are scaled to all of them: a loop has no economy of scale.
-The limit is a product in float32 of as many multiplications. Then the second fundamental form at 200 points of a sphere, against a loop of least squares.
+The limit is a product in float32 of as many multiplications. Then the second fundamental form at 200 points
+of a sphere, against a loop of least squares.
 """
 
 from __future__ import annotations

@@ -361,7 +361,7 @@ extern "C" int neighbours_supported() { return 1; }
 // Index and square are [n][k]. Returns how many candidates were measured in all.
 extern "C" int64_t neighbours_exact(long n, long d, long k, const float* x, int32_t* index, float* square) {
   std::vector<Kept> kept(n);
-  for (auto& own : kept) own.full = room_for(k, 0);
+  for (auto& own : kept) own.full = room_for(k, 0), own.all.reserve(own.full);
   {
     Cloud cloud(n, d, x, mean_of(n, d, x).data());
     screen(cloud, k, kept);
