@@ -109,6 +109,25 @@ def test_angles_equal_their_definition(d, places, j, dim, dims):
     assert torch.allclose(found[0, 0], torch.tensor(dims).float(), atol=1e-5)
 
 
+@needs_a_compiler
+def test_an_index_outside_the_cloud_is_refused():
+    x = torch.randn(40, 12, generator=torch.Generator().manual_seed(0))
+    near = neighbours.neighbours(x, 20).index
+    near[3, 4] = 40
+    with pytest.raises(IndexError):
+        local.local_geometry(x, near, [10], 3)
+    with pytest.raises(IndexError):
+        local.overlap(x[:, :, None], torch.arange(40), near, [1])
+
+
+@needs_a_compiler
+def test_what_is_not_finite_stays_so():
+    matrix = positive(20, "falling").float()
+    matrix[1] = torch.nan
+    values = local.leading(matrix, 3, vectors=False, code=CODE)[0]
+    assert bool(values[1].isnan().all()) and bool(values[[0, 2]].isfinite().all())
+
+
 def test_points_that_coincide_spread_over_nothing():
     x = torch.ones(40, 12)
     near = neighbours.neighbours(x, 20).index

@@ -217,10 +217,11 @@ bool largest_with_vectors(Workspace& s, long k, float* values, float* vectors) {
   return true;
 }
 
-// The leading values of the matrix in `s.a`, whose trace is given; zeros where there is no spread.
+// The leading values of the matrix in `s.a`, whose trace is given; zeros where there is no spread, and no number
+// where the trace is none.
 bool leading(Workspace& s, float trace, long k, float* values, float* vectors) {
-  if (!(trace > 1e-37f)) {
-    std::fill(values, values + k, 0.0f);
+  if (!(trace > 1e-37f) || !std::isfinite(trace)) {
+    std::fill(values, values + k, std::isfinite(trace) ? 0.0f : std::nanf(""));
     for (long i = 0; vectors && i < s.m * k; i++) vectors[i] = i / k == i % k;
     return true;
   }

@@ -98,8 +98,16 @@ def local_geometry_slow(near: Float[Tensor, "k d"], dim: int) -> tuple[Tensor, T
 
 
 def _code(x: Tensor) -> ctypes.CDLL | None:
-    """Compiled code, where it serves these points."""
-    return compiled.library(SOURCE) if x.device.type == "cpu" and x.dtype == torch.float32 else None
+    """Compiled code, where it serves these points; it has no gradients."""
+    served = x.device.type == "cpu" and x.dtype == torch.float32 and not x.requires_grad
+    return compiled.library(SOURCE) if served else None
+
+
+def _places(index: Tensor, count: int) -> Tensor:
+    """Indices as compiled code reads them, which trusts that they lie among ``count``."""
+    if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < count:
+        raise IndexError(f"indices {int(index.min())} to {int(index.max())} of {count} places")
+    return index.long().contiguous()
 
 
 def _address(tensor: Tensor | None) -> ctypes.c_void_p:
@@ -128,7 +136,7 @@ def _from_tile(
     basis_scale: int | None, about: str,
 ) -> Local:  # fmt: skip
     """All points in compiled code; what it cannot diagonalise is done in torch."""
-    x, own, index, across = x.contiguous(), own.long().contiguous(), index.long().contiguous(), index.shape[1]
+    x, own, index, across = x.contiguous(), _places(own, len(x)), _places(index, len(x)), index.shape[1]
     count, mean = len(own), int(about == "mean")
     total, square = torch.empty(count, len(scales)), torch.empty(count, len(scales))
     values, sizes = torch.empty(count, len(scales), dim), torch.tensor(scales)
@@ -290,7 +298,7 @@ def overlap(
     code = _code(basis)
     if code is None:
         return overlap_slow(basis, own, near, dims)
-    basis, own, near = basis.contiguous(), own.long().contiguous(), near.long().contiguous()
+    basis, own, near = basis.contiguous(), _places(own, len(basis)), _places(near, len(basis))
     found, wanted = torch.empty(*near.shape, len(dims)), torch.tensor(list(dims))
     code.local_overlap(
         *_longs(*basis.shape), _address(basis), *_longs(len(own)), _address(own), _address(near),
