@@ -27,7 +27,9 @@ MUST, GOAL = 8.0, 25.0
 def ours(x: torch.Tensor, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Both curvature summaries of every point; participation ratios come with them."""
     found = local_geometry(x, index, SCALES, DIM, BASIS)
-    return kappa_ms(found.residual[:, [0, 2]]), kappa_tv(found.basis, torch.arange(len(x)), index[:, :NEAR])
+    own, near = torch.arange(len(x)), index[:, :NEAR]
+    bent = kappa_ms(found.spectrum[:, [0, 2]], found.energy[:, [0, 2]], [DIM])
+    return bent[:, 0], kappa_tv(found.basis, own, near, [DIM])[:, 0]
 
 
 def svd_loop(x: np.ndarray, index: np.ndarray) -> list[float]:

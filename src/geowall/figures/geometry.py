@@ -18,10 +18,11 @@ FOUR = list(WORDS)
 KINDS = {
     "gaussian": "Gaussian",
     "gaussian_same_dim": "Gaussian, the layer's tangent dimension",
+    "gaussian_same_d_int": "Gaussian of the layer's d_int",
     "clusters": "clusters",
     "clusters_same_dim": "clusters, the layer's tangent dimension",
 }
-KIND_COLOURS = [theme.ORANGE, theme.RED, theme.PURPLE, theme.GREEN]
+KIND_COLOURS = [theme.ORANGE, theme.RED, theme.GREY, theme.PURPLE, theme.GREEN]
 MARKS = ["circle", "square", "triangle-up", "diamond"]  # of models
 
 
@@ -153,7 +154,8 @@ def fig_excess(table: pd.DataFrame) -> alt.TopLevelMixin:
 def _source_names() -> dict[str, str]:
     """Shorter names of the sources of correlations."""
     short_kinds = {
-        kind: words.replace("the layer's tangent dimension", "its k_t") for kind, words in KINDS.items()
+        kind: words.replace("the layer's tangent dimension", "its k_t").replace("of the layer's", "of its")
+        for kind, words in KINDS.items()
     }
     twins = {f"lab, {kind} surrogate": f"flat: {words}" for kind, words in short_kinds.items()}
     return twins | {f"lab, excess over {kind}": f"less {words}" for kind, words in short_kinds.items()}
@@ -163,13 +165,17 @@ def fig_feature_correlations(table: pd.DataFrame) -> alt.TopLevelMixin:
     """Correlations of the summaries over layers, by source: the paper's Fig. 5 beside the lab's."""
     drawn = table.assign(pair=table["second"].map(SYMBOLS) + " · " + table["first"].map(SYMBOLS))
     drawn["source"] = drawn["source"].replace(_source_names())
+    drawn = drawn.dropna(subset=["correlation"])  # one of the two never varies
     sources, pairs = list(dict.fromkeys(drawn["source"])), list(dict.fromkeys(drawn["pair"]))
     x = alt.X("pair:N", sort=pairs, title=None)
     x = x.axis(orient="top", labelAngle=0, domain=False, ticks=False, labelFontSize=11, labelLimit=90)
     y = alt.Y("source:N", sort=sources, title=None).axis(domain=False, ticks=False, labelLimit=200)
     scale = alt.Scale(domain=[-1, 0, 1], range=[theme.ORANGE, "#80808020", theme.BLUE])
-    tooltip = ["source:N", "pair:N", alt.Tooltip("correlation:Q", format=".3f")]
-    base = alt.Chart(drawn[["source", "pair", "correlation"]]).encode(x=x, y=y, tooltip=tooltip)
+    ends = [column for column in ("low", "high") if column in drawn]
+    tooltip = [
+        "source:N", "pair:N", *(alt.Tooltip(f"{c}:Q", format=".3f") for c in ("correlation", *ends))
+    ]  # fmt: skip
+    base = alt.Chart(drawn[["source", "pair", "correlation", *ends]]).encode(x=x, y=y, tooltip=tooltip)
     colour = alt.Color("correlation:Q", scale=scale, legend=None)
     cells = base.mark_rect(cornerRadius=3, opacity=0.75).encode(color=colour)
     words = base.mark_text(fontWeight=600).encode(text=alt.Text("correlation:Q", format=".2f"))
@@ -180,8 +186,8 @@ def fig_feature_correlations(table: pd.DataFrame) -> alt.TopLevelMixin:
         chart,
         "feature-correlations",
         caption=f"Correlations of the four summaries over layers. Mean of the six: {found}. Where flat "
-        "surrogates "
-        "alone correlate, the summaries share something that is not curvature.".replace("-0.", "−0."),
+        "surrogates alone correlate, the summaries share something that is not curvature; a blank is a "
+        "summary that never varies.".replace("-0.", "−0."),
         alt=f"A table of correlations by source. Mean of the six pairs: {found}.",
     )
 

@@ -2,7 +2,7 @@
 
 >>> import pandas as pd
 >>> row = {"manifold": "ball", "truth": 2.0, "value": 2.1, "low": 2.0, "high": 2.2, "n_points": 9}
->>> table = pd.DataFrame([row | {"estimator": e} for e in ("d_int", "d_int_corrected", "two_nn", "gride_8")])
+>>> table = pd.DataFrame([row | {"estimator": e} for e in ("d_int", "mle_20_corrected", "two_nn", "gride_8")])
 >>> fig_dimension_calibration(table).usermeta["name"]
 'fig-dimension-calibration'
 """
@@ -13,19 +13,20 @@ import altair as alt
 import pandas as pd
 
 from geowall.figures import theme
-from geowall.figures.marks import SYMBOLS, signed
+from geowall.figures.marks import SYMBOLS, WORDS, signed
 
 ESTIMATORS = {
     "d_int": "the paper's d_int",
     "two_nn": "TwoNN",
     "mle_20": "MLE, 20 neighbours",
     "gride_8": "Gride, 8 and 16",
-    "d_int_corrected": "d_int, corrected",
+    "mle_20_corrected": "MLE, corrected",
 }
 COLOURS = [theme.BLUE, theme.ORANGE, theme.PURPLE, theme.RED, theme.GREEN]
 FAMILIES = ["sphere", "circles", "normal", "ball"]
 READINGS = ESTIMATORS | {"second_form": "second form", "multiscale": "multi-scale fit"}
 SUMMARIES = ["d_int", "kappa_ms", "kappa_tv", "nu"]
+PROXIES = ("kappa_ms", "kappa_tv")
 
 
 def fig_dimension_calibration(table: pd.DataFrame) -> alt.TopLevelMixin:
@@ -38,7 +39,7 @@ def fig_dimension_calibration(table: pd.DataFrame) -> alt.TopLevelMixin:
     )
     for i, name in enumerate(names):
         rows = table[table["estimator"] == name][["manifold", "truth", "value", "low", "high", "n_points"]]
-        top = 1.45 * most
+        top = max(1.45 * most, 1.05 * float(table[table["estimator"].isin(names)]["value"].max()))
         x = alt.X("truth:Q", title="true dimension").scale(domain=[0, 1.05 * most]).axis(tickCount=4)
         y = (
             alt.Y("value:Q", title="estimate" if i % 3 == 0 else None)
@@ -65,8 +66,8 @@ def fig_dimension_calibration(table: pd.DataFrame) -> alt.TopLevelMixin:
         "dimension-calibration",
         caption=f"Dimension estimated from {table['n_points'].max()} points of shapes whose dimension is "
         "known (95 % of "
-        f"single measurements; for the corrected one, over reference families too). At {most:.0f} "
-        "dimensions the shapes "
+        "single measurements; for the corrected one, over families of shapes too, its own left out). At "
+        f"{most:.0f} dimensions the shapes "
         f"read on average: {found}.",
         alt=f"Panels of estimated against true dimension. At {most:.0f} true dimensions: {found}.",
     )
@@ -75,16 +76,15 @@ def fig_dimension_calibration(table: pd.DataFrame) -> alt.TopLevelMixin:
 def fig_curvature_calibration(table: pd.DataFrame) -> alt.TopLevelMixin:
     """Measured against true curvature for the fits that have one, and the proxies beside, by noise."""
     titles = {
-        "second_form": "second fundamental form", "multiscale": "multi-scale fit, spheres and balls",
+        "second_form": "second fundamental form", "multiscale": "multi-scale fit, round and flat shapes",
         "kappa_ms": "κ_ms (no unit)", "kappa_tv": "κ_tv (no unit)",
     }  # fmt: skip
+    drawn = table[(table["estimator"] != "multiscale") | table["truth"].notna()]
     noises = sorted(table["noise"].unique())
     scale = alt.Scale(domain=noises, range=COLOURS[: len(noises)])
     panels = []
     for i, (name, title) in enumerate(titles.items()):
-        rows = table[table["estimator"] == name][["manifold", "curvature", "noise", "value", "low", "high"]]
-        if name == "multiscale":  # quoted as of a sphere
-            rows = rows[rows["manifold"].str.startswith(("sphere", "ball"))]
+        rows = drawn[drawn["estimator"] == name][["manifold", "curvature", "noise", "value", "low", "high"]]
         x = alt.X("curvature:Q", title="true curvature").scale(nice=False, padding=10).axis(tickCount=5)
         y = alt.Y("value:Q", title=None).axis(tickCount=5)
         legend = alt.Legend(title="noise", orient="bottom", symbolOpacity=1) if i == 0 else None
@@ -102,14 +102,14 @@ def fig_curvature_calibration(table: pd.DataFrame) -> alt.TopLevelMixin:
     chart = alt.vconcat(
         alt.hconcat(*panels[:2], spacing=20), alt.hconcat(*panels[2:], spacing=20), spacing=12
     )
-    r = table.groupby("estimator")[["curvature", "value"]].apply(lambda t: t["curvature"].corr(t["value"]))
+    r = drawn.groupby("estimator")[["curvature", "value"]].apply(lambda t: t["curvature"].corr(t["value"]))
     found = ", ".join(f"{title} {r[name]:.2f}" for name, title in titles.items()).replace("-0", "−0")
     return theme.finish(
         chart.resolve_scale(color="shared"),
         "curvature-calibration",
         caption="What four measures say of shapes of known curvature (dashed: the truth). Correlation "
         "with the true "
-        f"curvature over all shapes and noises: {found}.",
+        f"curvature over the shapes and noises shown: {found}.",
         alt=f"Four panels of measured against true curvature. Correlations with the truth: {found}.",
     )
 
@@ -205,3 +205,49 @@ def fig_responses(table: pd.DataFrame, ratios: pd.DataFrame) -> alt.TopLevelMixi
         alt="Five panels of the four summaries against one factor each. Range over curvature by largest "
         f"other: {found}.",
     )
+
+
+def fig_shortfall(table: pd.DataFrame) -> alt.TopLevelMixin:
+    """Both summaries against the dimensions that the tangent space lacks: solid flat, dashed bent."""
+    panels = [_shortfall_panel(table[table["estimator"] == name], name) for name in PROXIES]
+    chart = alt.hconcat(*panels, spacing=24).resolve_scale(color="shared", strokeDash="shared")
+    read = table.assign(flat=table["bend"] == 0).groupby(["estimator", "missing", "flat"])["value"].mean()
+    lacking = sorted(set(table["missing"]))[1]
+    found = "; ".join(
+        f"{SYMBOLS[e]}: bending adds {read[e, 0, False] - read[e, 0, True]:.3f}, "
+        f"{'one dimension' if lacking == 1 else f'{lacking} dimensions'} too few "
+        f"{read[e, lacking, True] - read[e, 0, True]:.3f}"
+        for e in PROXIES
+    )
+    return theme.finish(
+        chart,
+        "shortfall",
+        caption="The two curvature summaries of graphs of quadratics, flat (solid) and bent (dashed), by how "
+        "many dimensions the tangent space lacks; a line for each true dimension, bars hold 95 % of single "
+        f"measurements. Means over dimensions: {found}.",
+        alt=f"Two panels of curvature summaries against missing tangent dimensions. {found}.",
+    )
+
+
+def _shortfall_panel(own: pd.DataFrame, name: str) -> alt.LayerChart:
+    ds = sorted(own["d"].unique())
+    own = own.assign(shape=own["bend"].map(lambda b: "bent" if b else "flat"))
+    colour = alt.Color(
+        "d:N", scale=alt.Scale(domain=ds, range=COLOURS[: len(ds)]),
+        legend=alt.Legend(title="true dimension", orient="bottom", symbolOpacity=1),
+    )  # fmt: skip
+    dash = alt.StrokeDash(
+        "shape:N", scale=alt.Scale(domain=["flat", "bent"], range=[[1, 0], [4, 3]]), legend=None
+    )
+    x = alt.X("missing:Q", title="true less tangent dimension").axis(grid=False, format="d")
+    y = alt.Y("value:Q", title=None)
+    base = alt.Chart(own.drop(columns=["estimator", "bend"])).encode(x=x, color=colour)
+    tips = [
+        "shape:N",
+        "d:N",
+        "tangent_dim:Q",
+        *(alt.Tooltip(f"{c}:Q", format=".3f") for c in ("value", "low", "high")),
+    ]
+    line = base.mark_line(strokeWidth=1.8, point={"size": 14}).encode(y=y, strokeDash=dash, tooltip=tips)
+    bars = base.mark_rule(opacity=0.3).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
+    return (bars + line).properties(width=245, height=190, title=WORDS[name])

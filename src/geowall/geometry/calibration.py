@@ -2,11 +2,12 @@
 
 >>> table = dimensions(["circles"], [2], n_points=400, replicates=2)
 >>> sorted(table["estimator"]), table["truth"].unique().tolist()
-(['d_int', 'gride_8', 'mle_20', 'two_nn', 'two_nn_linear'], [2.0])
+(['d_int', 'gride_8', 'mle_20', 'mle_20_half', 'two_nn', 'two_nn_linear'], [2.0])
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +18,8 @@ from torch import Tensor
 
 from geowall.geometry import curvature, dimension, shapes
 from geowall.geometry.cloud import prepare
+from geowall.geometry.correction import corrections
+from geowall.geometry.resampling import reach, single
 from geowall.geometry.summary import Recipe
 from geowall.geometry.summary import curvatures as proxies
 from geowall.kernels.neighbours import neighbours
@@ -25,8 +28,8 @@ COLUMNS = [
     *("manifold", "d", "curvature", "noise", "n_points", "estimator"),
     *("truth", "value", "low", "high"),
 ]
-REFERENCES = ("circles", "normal", "ball")  # no ends and even; uneven; ends
-FAMILIES = ("sphere", *REFERENCES)  # of any dimension
+FAMILIES = ("sphere", "circles", "normal", "ball")  # of any dimension: tori, linear spaces, and spheres
+REFERENCES = (*FAMILIES, "cube", "spheres")  # of which the tested family is left out
 SIZED = 10  # dimensions at which families are drawn in other sizes too
 MANIFOLDS = (
     ("circle", 1), ("helix", 1), ("ripple", 1), ("torus", 2), ("swiss_roll", 2), ("cylinder", 2),
@@ -42,7 +45,6 @@ NOISES = (0.0, 0.01, 0.05)  # a direction; neighbours lie 0.005 (curves) to 1 (t
 D_NOISY = 12  # dimensions that noise has
 DIMENSION = ("d_int", "two_nn", "two_nn_linear", "mle_20", "gride_8")
 CURVATURE = ("second_form", "multiscale")
-Z95 = 1.96
 
 
 def calibrate(
@@ -53,7 +55,7 @@ def calibrate(
     Dimension is estimated from ``n_points`` of all :data:`FAMILIES` in ``ds`` dimensions, from half and twice
     as many in ten, and of the :data:`MANIFOLDS` without noise and with; curvature from ``2 n_points`` of
     :data:`CURVED`, and of the round ones from half and twice as many and with more noise. ``reference`` is
-    what :func:`corrected` inverts. Columns: :data:`COLUMNS`.
+    what :func:`correction.corrections` learns from. Columns: :data:`COLUMNS`.
     """
     draws = {"replicates": replicates, "seed": seed}
     known = dimensions(FAMILIES, ds, n_points, **draws)
@@ -69,17 +71,17 @@ def calibrate(
     return pd.concat([known, corrections(known, reference), *sized, *noisy, *bent], ignore_index=True)
 
 
-def bias(table: pd.DataFrame) -> pd.DataFrame:
+def bias(table: pd.DataFrame, replicates: int = 3) -> pd.DataFrame:
     """Bias and spread of the estimators that have a truth, by sample size and by noise.
 
     Columns ``quantity, factor, level, estimator, bias, low, high, spread``: the mean over shapes of value
     over truth less one, the least and the most of single measurements of any shape (95 % of each), and the
-    standard deviation of one. Dimension by sample size is that of families of ten dimensions, by noise that
-    of the manifolds; curvature is that of the round shapes.
+    standard deviation of one, from so many ``replicates``. Dimension by sample size is that of families of
+    ten dimensions, by noise that of the manifolds; curvature is that of the round shapes.
     """
     true = table[table["truth"] > 0]
     over = {name: true[name] / true["truth"] - 1.0 for name in ("low", "high")}
-    square = ((over["high"] - over["low"]) / (2 * Z95)) ** 2
+    square = ((over["high"] - over["low"]) / (2 * reach(replicates))) ** 2
     true = true.assign(bias=true["value"] / true["truth"] - 1.0, square=square, **over)
     dims, bent = (true[true["estimator"].isin(names)] for names in (DIMENSION, CURVATURE))
     pairs = pd.MultiIndex.from_frame(dims[["manifold", "d"]])
@@ -109,9 +111,14 @@ def dimension_estimates(x: Float[Tensor, "point d"]) -> dict[str, float]:
         "d_int": float(dimension.windowed(ratio, graph.index, 100).mean()),
         "two_nn": dimension.two_nn(ratio),
         "two_nn_linear": dimension.two_nn(ratio, "linear"),
-        "mle_20": float(1.0 / (1.0 / dimension.mle(graph.distance, 20)).mean()),
+        "mle_20": _mle(graph.distance),
+        "mle_20_half": float(np.mean([_mle(neighbours(half, 20).distance) for half in (x[::2], x[1::2])])),
         "gride_8": dimension.gride(graph.distance, 8),
     }
+
+
+def _mle(distance: Float[Tensor, "point k"]) -> float:
+    return float(1.0 / (1.0 / dimension.mle(distance, 20)).mean())
 
 
 def dimensions(
@@ -142,46 +149,9 @@ def _rows(
     bent = float(shape.curvature(shape.sample(500, 0)).square().mean().sqrt())
     rows = []
     for estimator in drawn[0]:
-        values = np.array([found[estimator] for found in drawn])
-        half = Z95 * values.std(ddof=1) if len(values) > 1 else np.nan
-        middle = values.mean()
         about = [name, shape.d_int, bent, noise, n, estimator, truth.get(estimator, np.nan)]
-        rows.append([*about, middle, middle - half, middle + half])
+        rows.append([*about, *single([found[estimator] for found in drawn])])
     return rows
-
-
-def corrected(value: float, estimator: str, reference: pd.DataFrame) -> tuple[float, float, float]:
-    """The dimension at which reference clouds of the same size give ``value``: middle, least and most.
-
-    Neighbour estimators fall behind from ten dimensions on, by how much depends on the size of the cloud and
-    a little on its density and ends. Each reference family (``reference``: a table of :func:`dimensions`)
-    inverts its own curve; the interval runs over families. Beyond the largest dimension it is open.
-    """
-    found = []
-    for _, own in reference[reference["estimator"] == estimator].groupby("manifold"):
-        own = own.sort_values("d")
-        curve = np.maximum.accumulate(own["value"].to_numpy())
-        beyond = value > curve[-1]
-        found.append(np.nan if beyond else float(np.interp(value, curve, own["d"], left=own["d"].min())))
-    if np.isnan(found).all():
-        return np.inf, float(reference["d"].max()), np.inf
-    if np.isnan(found).any():
-        return float(np.nanmean(found)), float(np.nanmin(found)), np.inf
-    return float(np.mean(found)), float(min(found)), float(max(found))
-
-
-def corrections(tested: pd.DataFrame, reference: pd.DataFrame, estimator: str = "d_int") -> pd.DataFrame:
-    """The corrected dimension of each tested shape, in the columns of the calibration table.
-
-    Its interval adds the spread of a single measurement to that of the families.
-    """
-    rows = []
-    for row in tested[tested["estimator"] == estimator].itertuples():
-        middle, _, _ = corrected(row.value, estimator, reference)
-        low, high = corrected(row.low, estimator, reference)[1], corrected(row.high, estimator, reference)[2]
-        about = [row.manifold, row.d, row.curvature, row.noise, row.n_points, f"{estimator}_corrected"]
-        rows.append([*about, row.truth, middle, low, high])
-    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def curvatures(
@@ -190,8 +160,10 @@ def curvatures(
 ) -> pd.DataFrame:  # fmt: skip
     """What every measure of curvature says of shapes of known curvature, in ``d_ambient`` dimensions.
 
-    ``second_form`` has the truth ``sqrt mean |tr II / d|^2``; ``multiscale`` is quoted against the same
-    number, which is its own on spheres only. The paper's proxies have a truth on flat shapes alone, none.
+    ``second_form`` has the truth ``sqrt mean |tr II / d|^2``; what noise adds to the square is subtracted,
+    and where that leaves less than nothing the root is quoted with a minus sign. ``multiscale`` is quoted as
+    if a shape bent like a sphere, and has a truth on spheres and on flat shapes alone. The paper's proxies
+    have one on flat shapes alone, none.
     """
     rows = []
     for name, d, value in cases:
@@ -202,7 +174,8 @@ def curvatures(
                 for r in range(replicates)
             ]
             bent = float(shape.curvature(shape.sample(2000, 0)).square().mean().sqrt())
-            truth = {"second_form": bent, "multiscale": bent, "noise": noise}
+            truth = {"second_form": bent, "noise": noise}
+            truth |= {"multiscale": bent} if bent == 0 or name in ("sphere", "circle") else {}
             truth |= dict.fromkeys(("kappa_ms", "kappa_tv"), 0.0) if bent == 0 else {}
             rows += _rows(_label(name, value), shape, noise, n_points, drawn, truth)
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -221,11 +194,12 @@ def _curvature_estimates(x: Tensor, d: int) -> dict[str, float]:
     scales = curvature.multiscale(cloud.points, index, d, (20, 40, 80, 160), some)
     unknown = (d + 1) * (d + 2) // 2
     form = curvature.second_form(cloud.points, index, d, max(30, 3 * unknown), some)
-    proxy = proxies(cloud.points, graph, d, Recipe(dim=d, n_local=300))
+    proxy = proxies(cloud.points, graph, [d], Recipe(dim=d, n_local=300))
+    square = float(form.mean_square.mean())
     return {
         "multiscale": scales.curvature,
         "noise": scales.noise,
-        "second_form": float(form.mean_square.mean().clamp(min=0.0).sqrt()),
+        "second_form": math.copysign(abs(square) ** 0.5, square),
         "kappa_ms": float(proxy["kappa_ms"][0].mean()),
         "kappa_tv": float(proxy["kappa_tv"][0].mean()),
     }

@@ -26,23 +26,39 @@ from geowall.kernels.local_geometry import local_geometry, overlap
 from geowall.paths import GeowallError
 
 
-def kappa_ms(residual: Float[Tensor, "point 2"]) -> Float[Tensor, " point"]:
-    """Multi-scale curvature at each point, ``max(0, rf(large) - rf(small))`` (Zaher et al. 2026, app. B)."""
-    return (residual[:, 1] - residual[:, 0]).clamp(min=0.0)
+def kappa_ms(
+    spectrum: Float[Tensor, "point 2 dim"], energy: Float[Tensor, "point 2"], dims: Sequence[int]
+) -> Float[Tensor, "point dims"]:
+    """Multi-scale curvature at each point, ``max(0, rf(large) - rf(small))`` (Zaher et al. 2026, app. B).
+
+    Args:
+        spectrum: leading eigenvalues at both scales, falling.
+        energy: the traces.
+        dims: tangent dimensions, a column for each.
+    """
+    held = spectrum.cumsum(2)[:, :, torch.as_tensor(list(dims)) - 1]
+    floor = torch.finfo(energy.dtype).tiny
+    left = (1.0 - held / energy.clamp(min=floor)[:, :, None]).clamp(0.0, 1.0)
+    left = left * (energy > floor)[:, :, None]
+    return (left[:, 1] - left[:, 0]).clamp(min=0.0)
 
 
 def kappa_tv(
-    basis: Float[Tensor, "place d dim"], own: Int[Tensor, " point"], near: Int[Tensor, "point j"]
-) -> Float[Tensor, " point"]:
+    basis: Float[Tensor, "place d dim"],
+    own: Int[Tensor, " point"],
+    near: Int[Tensor, "point j"],
+    dims: Sequence[int],
+) -> Float[Tensor, "point dims"]:
     """Tangent variation: mean squared sine of the principal angles to the tangents of the nearest.
 
     Args:
-        basis: orthonormal tangent bases of some places.
+        basis: orthonormal tangent bases of some places, leading directions first.
         own: each point's place among them.
         near: the places of its nearest neighbours.
+        dims: tangent dimensions, a column for each: the leading so many directions.
     """
-    dim = basis.shape[2]
-    return (1.0 - overlap(basis, own, near, [dim])[:, :, 0] / dim).mean(1).clamp(0.0, 1.0)
+    held = overlap(basis, own, near, dims)
+    return (1.0 - held / torch.as_tensor(list(dims))).mean(1).clamp(0.0, 1.0)
 
 
 class Scales(NamedTuple):

@@ -16,7 +16,7 @@ predictions, rows of a batch independent, that torch can differentiate forwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -59,6 +59,13 @@ def spectrum(G: Float[Tensor, "d d"], share: float = 0.99) -> dict[str, float]:
         "rank": int(reached.int().argmax()) + 1,
         "numerical_rank": int((values > 1e-9 * values[0]).sum()),
     }
+
+
+def shares(G: Float[Tensor, "d d"], leading: Sequence[int]) -> dict[int, float]:
+    """Shares of the trace in so many leading directions: the spectrum of the metric, added up."""
+    values = torch.linalg.eigvalsh(G).flip(0).clamp(min=0.0)
+    held = values.cumsum(0) / values.sum().clamp(min=1e-300)
+    return {m: float(held[min(m, len(held)) - 1]) for m in leading}
 
 
 def distances(

@@ -22,7 +22,7 @@ from geowall.paths import GeowallError
 
 @dataclass(frozen=True)
 class Linear(Manifold):
-    """A linear space: ``normal`` draws of deviations ``i^-decay / 2``, or uniform in a ``ball``."""
+    """A linear space: ``normal`` draws of deviations ``i^-decay / 2``, or uniform in ``ball`` or ``cube``."""
 
     d: int
     density: str = "normal"
@@ -39,7 +39,9 @@ class Linear(Manifold):
         return self.d
 
     def draw(self, n: int, random: torch.Generator) -> Float[Tensor, "token d_model"]:
-        """Normal draws, pushed to a uniform radius for the ball."""
+        """Normal draws, pushed to a uniform radius for the ball; uniform ones for the cube."""
+        if self.density == "cube":
+            return 2 * torch.rand(n, self.d, generator=random) - 1
         x = torch.randn(n, self.d, generator=random)
         if self.density == "ball":
             radius = torch.rand(n, 1, generator=random) ** (1.0 / self.d)
@@ -75,6 +77,34 @@ class Circles(Manifold):
     def curvature(self, points: Float[Tensor, "token d_model"]) -> Float[Tensor, " token"]:
         """``|tr II| / d``: d unit accelerations at right angles, over d."""
         return torch.full((len(points),), self.d**-0.5)
+
+
+@dataclass(frozen=True)
+class Spheres(Manifold):
+    """A product of unit spheres of two dimensions, and a circle if ``d`` is odd: between the two others."""
+
+    d: int
+
+    @property
+    def d_model(self) -> int:
+        """Three a sphere, two a circle."""
+        return self.d + -(-self.d // 2)
+
+    @property
+    def d_int(self) -> int:
+        """Two a sphere."""
+        return self.d
+
+    def draw(self, n: int, random: torch.Generator) -> Float[Tensor, "token d_model"]:
+        """Normal draws of each factor, pushed to its radius."""
+        sizes = [3] * (self.d // 2) + [2] * (self.d % 2)
+        x = torch.randn(n, sum(sizes), generator=random).split(sizes, 1)
+        return torch.cat([part / part.norm(dim=1, keepdim=True) for part in x], 1)
+
+    def curvature(self, points: Float[Tensor, "token d_model"]) -> Float[Tensor, " token"]:
+        """``|tr II| / d``: each factor's trace is its dimension, at right angles to the others'."""
+        square = 4 * (self.d // 2) + self.d % 2
+        return torch.full((len(points),), square**0.5 / self.d)
 
 
 @dataclass(frozen=True)
@@ -185,6 +215,8 @@ def make(name: str, d: int, value: float = 1.0) -> Manifold:
         "circles": lambda: Circles(d),
         "normal": lambda: Linear(d),
         "ball": lambda: Linear(d, "ball"),
+        "cube": lambda: Linear(d, "cube"),
+        "spheres": lambda: Spheres(d),
         "power_law": lambda: Linear(d, decay=value),
         "bowl": lambda: Bowl(d, value),
         "clusters": lambda: Clusters(d, int(value)),

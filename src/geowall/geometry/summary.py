@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,12 +20,14 @@ from torch import Tensor
 
 from geowall.geometry import curvature, dimension, spectrum
 from geowall.geometry.cloud import Cloud, prepare, to_unit
+from geowall.geometry.resampling import ENDS, chosen_means, draws, ratio
 from geowall.kernels.local_geometry import local_geometry
 from geowall.kernels.neighbours import Graph, neighbours
 from geowall.manifolds import generator
 from geowall.paths import GeowallError
 
 FOUR = ("d_int", "kappa_ms", "kappa_tv", "nu")
+COLUMNS = ["estimator", "value", "low", "high", "given_low", "given_high", "n_points", "k"]
 
 
 @dataclass(frozen=True)
@@ -66,75 +69,92 @@ def summarise(
     n_bootstrap: int = 200,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """A row for each estimator: ``estimator, value, low, high, n_points, k``.
+    """A row for each estimator: ``estimator, value, low, high, given_low, given_high, n_points, k``.
 
     Beside the paper's four: ``two_nn``, ``mle_20``, ``gride_1`` to ``gride_64`` (scale-dependent dimension),
-    ``tangent_dim``, ``participation``, ``local_participation``, ``tail_exponent``.
+    ``tangent_dim``, ``participation``, ``local_participation``, ``tail_exponent``. Last come
+    ``n_duplicates``, ``n_trimmed`` and ``n_constant``, what was left out (:class:`Cloud`).
 
-    Intervals resample documents, with the graph and the tangent dimension held fixed; a ratio of distances
-    counts in all the windows it lies in (:func:`dimension.influence`). They know nothing of the bias of an
-    estimator, which :mod:`geowall.geometry.calibration` measures. Where there is no value a point
-    (participation, tail) they are empty.
+    Intervals resample documents, with the graph held fixed; a ratio of distances counts in all the windows it
+    lies in (:func:`dimension.influence`), and the tangent dimension is taken anew in each draw, by as much as
+    the draw moves ``d_int``. In ``given_low`` and ``given_high`` it stays what it is, for comparisons at one
+    tangent dimension. Intervals know nothing of the bias of an estimator, which
+    :mod:`geowall.geometry.calibration` measures. Where there is no value a point (participation, tail) they
+    are empty.
 
     Raises:
         GeowallError: bad points (see :func:`prepare`), or too few for the recipe.
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe(**recipe)
-    return measure(prepare(points, documents, recipe.trim, recipe.duplicates), recipe, n_bootstrap, seed)
+    cloud = prepare(points, documents, recipe.trim, recipe.duplicates)
+    left_out = {name: getattr(cloud, name) for name in ("n_duplicates", "n_trimmed", "n_constant")}
+    return measure(cloud, recipe, n_bootstrap, seed).assign(**left_out)
 
 
 def measure(cloud: Cloud, recipe: Recipe, n_bootstrap: int = 200, seed: int = 0) -> pd.DataFrame:
-    """The table of :func:`summarise` for a cloud that is prepared."""
-    pairs, scalars = pointwise(cloud, recipe, seed)
+    """The table of :func:`summarise` for a cloud that is prepared, without what became of other rows."""
+    found = pointwise(cloud, recipe, n_bootstrap, seed)
     rows = []
-    for name, (top, bottom, own, k) in pairs.items():
+    for name, (top, bottom, own, k) in found.pairs.items():
         value, low, high = ratio(top, bottom, cloud.documents[own], n_bootstrap, seed)
-        rows.append([name, value, low, high, len(own), k])
-    rows += [[name, value, np.nan, np.nan, len(cloud.points), k] for name, (value, k) in scalars.items()]
-    return pd.DataFrame(rows, columns=["estimator", "value", "low", "high", "n_points", "k"])
+        rows.append([name, value, low, high, low, high, len(own), k])
+    for name, (values, own, k) in found.bent.items():
+        value = float(values[:, found.dims.index(found.dim)].double().mean())
+        ends = _ends(values, own, found, cloud.documents, seed)
+        rows.append([name, value, *ends, len(own), k])
+    empty = [np.nan] * 4
+    rows += [[name, value, *empty, len(cloud.points), k] for name, (value, k) in found.scalars.items()]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _ends(values: Tensor, own: Tensor, found: Pointwise, documents: Tensor, seed: int) -> list[float]:
+    """Interval of a curvature with the tangent dimension drawn, then with it given."""
+    if found.drawn is None:
+        return [np.nan] * 4
+    places = torch.tensor([found.dims.index(dim) for dim in found.drawn])
+    given = torch.full_like(places, found.dims.index(found.dim))
+    both = [chosen_means(values, column, own, documents, seed) for column in (places, given)]
+    return [end for means in both for end in torch.quantile(means, ENDS).tolist()]
 
 
 Pair = tuple[Tensor, Tensor, Tensor, int]
 
 
-def pointwise(
-    cloud: Cloud, recipe: Recipe, seed: int = 0
-) -> tuple[dict[str, Pair], dict[str, tuple[float, int]]]:
-    """Values at points: for each estimator a numerator and a denominator a point, the points, and K.
+class Pointwise(NamedTuple):
+    """Values at points, from which estimates and their intervals are taken."""
 
-    An estimate is the sum of the one over the sum of the other. The second part holds what has no points.
-    """
+    pairs: dict[str, Pair]  # a numerator and a denominator a point, the points, and K
+    bent: dict[str, tuple[Tensor, Tensor, int]]  # a value a point and tangent dimension, the points, and K
+    scalars: dict[str, tuple[float, int]]  # what has no value a point
+    dim: int  # the tangent dimension
+    dims: list[int]  # those that draws of the documents take, the columns of ``bent``
+    drawn: list[int] | None  # which each draw takes
+
+
+def pointwise(cloud: Cloud, recipe: Recipe, n_bootstrap: int = 0, seed: int = 0) -> Pointwise:
+    """Values at points of every estimator; an estimate is the sum of numerators over that of denominators."""
     x = to_unit(cloud.points)  # nothing below has a unit
-    largest = max(recipe.window, recipe.window_nu, recipe.large, recipe.tangent_k, 128)
-    if len(x) <= max(recipe.window, recipe.large):
-        why = (
-            f"{len(x)} points are left, and the recipe looks at {max(recipe.window, recipe.large)} neighbours"
-        )
-        raise GeowallError("the cloud is too small for the recipe", why, "give more points")
-    graph = neighbours(x, min(recipe.k, largest, len(x) - 1))
+    graph = _graph(x, recipe)
     log_ratio = dimension.log_ratio(graph.distance)
     local = dimension.windowed(log_ratio, graph.index, recipe.window, recipe.window_method)
     _refuse_heaps(graph.distance, local, min(recipe.small, 20))
     every, ones = torch.arange(len(x)), torch.ones(len(x), dtype=torch.float64)
-    nu = dimension.heterogeneity(local, graph.index, recipe.window_nu)
+    certain, nu = _uncertain(log_ratio, graph, local, recipe)
     sound = ~log_ratio.isnan() & (log_ratio > 0)
-    inverse = 1.0 / dimension.mle(graph.distance, 20)
-    if recipe.window_method == "mle":  # see dimension.influence
-        near = graph.index[:, : recipe.window_nu]
-        pull = (local[near] - local[near].mean(1, keepdim=True)) / ((near.shape[1] - 1) * nu[:, None])
-        weight = torch.zeros_like(ones).index_add(0, near.flatten(), pull.flatten().double())
-        nu = nu + dimension.influence(log_ratio, graph.index, recipe.window, local, weight)
-        certain = local + dimension.influence(log_ratio, graph.index, recipe.window, local, ones)
-    else:
-        certain = local
     pairs: dict[str, Pair] = {
         "d_int": (certain, ones, every, recipe.window),
         "nu": (nu, ones, every, recipe.window_nu),
         "two_nn": (ones[sound], log_ratio[sound], every[sound], 2),
-        "mle_20": (ones, inverse, every, 20),
+        "mle_20": (ones, 1.0 / dimension.mle(graph.distance, 20), every, 20),
     }
     dim = tangent_dimension(local, log_ratio, x.shape[1], recipe)
-    pairs |= curvatures(x, graph, dim, recipe, seed)
+    moved = draws(certain, ones, cloud.documents, n_bootstrap, seed)
+    drawn = None
+    if moved is not None:
+        moved = (moved / certain.mean()).tolist()
+        drawn = [tangent_dimension(local, log_ratio, x.shape[1], recipe, by) for by in moved]
+    dims = sorted({dim, *(drawn or [])})
+    bent = curvatures(x, graph, dims, recipe, seed)
     values = spectrum.eigenvalues(x)
     scales = [k for k in (1, 2, 4, 8, 16, 32, 64) if 2 * k <= graph.index.shape[1]]
     scalars = {f"gride_{k}": (dimension.gride(graph.distance, k), 2 * k) for k in scales}
@@ -143,7 +163,29 @@ def pointwise(
         "participation": (spectrum.participation(values), len(x)),
         "tail_exponent": (spectrum.tail_exponent(values), len(x)),
     }
-    return pairs, scalars
+    return Pointwise(pairs, bent, scalars, dim, dims, drawn)
+
+
+def _graph(x: Tensor, recipe: Recipe) -> Graph:
+    most = max(recipe.window, recipe.large)
+    if len(x) <= most:
+        why = f"{len(x)} points are left, and the recipe looks at {most} neighbours"
+        raise GeowallError("the cloud is too small for the recipe", why, "give more points")
+    largest = max(most, recipe.window_nu, recipe.tangent_k, 128)
+    return neighbours(x, min(recipe.k, largest, len(x) - 1))
+
+
+def _uncertain(log_ratio: Tensor, graph: Graph, local: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """Local dimension and heterogeneity at each point, with what its ratio does to all windows it lies in."""
+    nu = dimension.heterogeneity(local, graph.index, recipe.window_nu)
+    if recipe.window_method != "mle":  # see dimension.influence
+        return local, nu
+    ones = torch.ones(len(local), dtype=torch.float64)
+    near = graph.index[:, : recipe.window_nu]
+    pull = (local[near] - local[near].mean(1, keepdim=True)) / ((near.shape[1] - 1) * nu[:, None])
+    weight = torch.zeros_like(ones).index_add(0, near.flatten(), pull.flatten().double())
+    nu = nu + dimension.influence(log_ratio, graph.index, recipe.window, local, weight)
+    return local + dimension.influence(log_ratio, graph.index, recipe.window, local, ones), nu
 
 
 def _refuse_heaps(distance: Tensor, local: Tensor, k: int) -> None:
@@ -154,8 +196,12 @@ def _refuse_heaps(distance: Tensor, local: Tensor, k: int) -> None:
         raise GeowallError("the cloud has no local geometry there", why, 'drop equal rows: duplicates="drop"')
 
 
-def tangent_dimension(local: Tensor, log_ratio: Tensor, d: int, recipe: Recipe) -> int:
-    """Median of the per-point TwoNN estimates, clipped to [1, min(K - 1, d - 1)] (the paper's k_t)."""
+def tangent_dimension(local: Tensor, log_ratio: Tensor, d: int, recipe: Recipe, moved: float = 1.0) -> int:
+    """Median of the per-point TwoNN estimates, clipped to [1, min(K - 1, d - 1)] (the paper's k_t).
+
+    ``moved`` is the factor by which a draw of the documents moves all estimates. K is the smallest of the
+    neighbourhoods that must hold the tangent space: a median above 29 is read as 29.
+    """
     if recipe.dim:
         return recipe.dim
     if d < 2:
@@ -163,44 +209,25 @@ def tangent_dimension(local: Tensor, log_ratio: Tensor, d: int, recipe: Recipe) 
         raise GeowallError("the cloud cannot bend", why, "give two or more, or ask for the dimension alone")
     single = 1.0 / log_ratio[~log_ratio.isnan() & (log_ratio > 0)]
     median = float((local if recipe.tangent == "window" else single).nanmedian())
-    return int(np.clip(round(median), 1, min(recipe.small - 1, recipe.tangent_k - 1, d - 1)))
+    return int(np.clip(round(moved * median), 1, min(recipe.small - 1, recipe.tangent_k - 1, d - 1)))
 
 
-def curvatures(x: Tensor, graph: Graph, dim: int, recipe: Recipe, seed: int = 0) -> dict[str, Pair]:
-    """What :func:`pointwise` says of curvature, for a graph and a tangent dimension that are known."""
+def curvatures(
+    x: Tensor, graph: Graph, dims: Sequence[int], recipe: Recipe, seed: int = 0
+) -> dict[str, tuple[Tensor, Tensor, int]]:
+    """What :func:`pointwise` says of curvature, a column for each tangent dimension."""
     own = torch.arange(len(x))
     if 0 < recipe.n_local < len(x):
         own = torch.randperm(len(x), generator=generator(seed))[: recipe.n_local].sort().values
-    found = local_geometry(x, graph.index[own], [recipe.small, recipe.large], dim, None, own)
+    found = local_geometry(x, graph.index[own], [recipe.small, recipe.large], max(dims), None, own)
     near = graph.index[own, : recipe.tangent_neighbours]
     places, where = torch.cat([own, near.flatten()]).unique(return_inverse=True)
     scale, about = recipe.tangent_k, recipe.tangent_about
-    tangents = local_geometry(x, graph.index[places], [scale], dim, scale, places, about)
-    turned = curvature.kappa_tv(tangents.basis, where[: len(own)], where[len(own) :].view_as(near))
-    ones = torch.ones(len(own), dtype=torch.float64)
+    tangents = local_geometry(x, graph.index[places], [scale], max(dims), scale, places, about)
+    turned = curvature.kappa_tv(tangents.basis, where[: len(own)], where[len(own) :].view_as(near), dims)
+    shared = found.participation[:, 1:].expand(-1, len(dims))
     return {
-        "kappa_ms": (curvature.kappa_ms(found.residual), ones, own, recipe.large),
-        "kappa_tv": (turned, ones, own, scale),
-        "local_participation": (found.participation[:, 1], ones, own, recipe.large),
+        "kappa_ms": (curvature.kappa_ms(found.spectrum, found.energy, dims), own, recipe.large),
+        "kappa_tv": (turned, own, scale),
+        "local_participation": (shared, own, recipe.large),
     }
-
-
-def ratio(
-    top: Tensor, bottom: Tensor, documents: Tensor, n_bootstrap: int, seed: int
-) -> tuple[float, float, float]:
-    """``sum(top) / sum(bottom)`` with its 95 % interval over documents drawn with replacement.
-
-    With fewer than two documents or draws the interval is empty.
-    """
-    top, bottom = top.double(), bottom.double()
-    value = float(top.sum() / bottom.sum())
-    _, cell = documents.unique(return_inverse=True)
-    count = int(cell.max()) + 1
-    if count < 2 or n_bootstrap < 2:
-        return value, np.nan, np.nan
-    a, b = (torch.zeros(count, dtype=torch.float64).index_add(0, cell, v) for v in (top, bottom))
-    rng = np.random.default_rng(seed)
-    weight = torch.from_numpy(rng.multinomial(count, np.full(count, 1 / count), n_bootstrap).astype(float))
-    drawn = (weight @ a) / (weight @ b)
-    low, high = torch.quantile(drawn, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return value, low, high

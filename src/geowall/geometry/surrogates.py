@@ -11,15 +11,19 @@ summary reports on it is not curvature.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from sklearn.cluster import KMeans
 from torch import Tensor
 
+from geowall.geometry import dimension
+from geowall.kernels.neighbours import neighbours
 from geowall.manifolds import generator
 from geowall.paths import GeowallError
 
-SURROGATES = ("gaussian", "clusters", "flat")
+SURROGATES = ("gaussian", "gaussian_same_d_int", "clusters", "flat")
+WINDOW = 100  # neighbours over which d_int is averaged
 
 
 def surrogate(
@@ -28,9 +32,11 @@ def surrogate(
     """As many points as ``x`` from a flat cloud of its likeness.
 
     Args:
-        kind: ``gaussian`` has the mean and covariance of ``x``; ``clusters`` has them in each of
-            ``n_clusters`` k-means clusters, and as many points there; ``flat`` is ``gaussian`` in the leading
-            ``d_flat`` principal directions alone.
+        kind: ``gaussian`` has the mean and covariance of ``x``; ``gaussian_same_d_int`` has its mean, its
+            principal directions and its ``d_int``: the deviations along them are raised to a power, found
+            by bisection, at which the draw reads as many dimensions as ``x``; ``clusters`` has mean and
+            covariance in each of ``n_clusters`` k-means clusters, and as many points there; ``flat`` is
+            ``gaussian`` in the leading ``d_flat`` principal directions alone.
         x: the cloud.
         seed: of clusters and draws.
         n_clusters: cells of ``clusters``; a cell with fewer points than dimensions is flat in itself.
@@ -42,6 +48,8 @@ def surrogate(
     random = generator(seed)
     if kind == "gaussian":
         return _gaussian(x, random)
+    if kind == "gaussian_same_d_int":
+        return _thinned(x, random)
     if kind == "flat":
         return _gaussian(x, random, d_flat)
     if kind == "clusters" and n_clusters > len(x):
@@ -72,3 +80,31 @@ def _gaussian(x: Tensor, random: torch.Generator, rank: int | None = None) -> Te
     values, vectors = torch.linalg.eigh(centred.double().T @ centred.double() / (len(x) - 1))
     root = (vectors * values.clamp(min=0.0).sqrt()).float()
     return mean + torch.randn(len(x), x.shape[1], generator=random) @ root.T
+
+
+def _thinned(x: Tensor, random: torch.Generator, within: float = 0.01, rounds: int = 14) -> Tensor:
+    """Normal draws along the principal directions, their spectrum raised to where ``d_int`` is that of ``x``.
+
+    The same normal numbers are stretched in every round, so that the reading falls smoothly as the power
+    grows. Where no power from 1/64 to 64 will do, the nearer end is taken, as the layer's table shows.
+    """
+    mean = x.mean(0)
+    _, spread, v = torch.linalg.svd((x - mean).double(), full_matrices=False)
+    spread = spread[spread > 1e-6 * spread[0]]
+    z = torch.randn(len(x), len(spread), generator=random)
+    target, low, high = _d_int(x), np.log(1 / 64), np.log(64.0)
+    for _ in range(rounds):
+        middle = 0.5 * (low + high)
+        deviation = (spread / spread[0]) ** float(np.exp(middle))
+        drawn = z * deviation.float()
+        found = _d_int(drawn)
+        if abs(found / target - 1.0) < within:
+            break
+        low, high = (middle, high) if found > target else (low, middle)
+    size = spread.square().sum().sqrt() / deviation.square().sum().sqrt() / (len(x) - 1) ** 0.5
+    return mean + (drawn * size.float()) @ v[: len(spread)].float()
+
+
+def _d_int(x: Tensor) -> float:
+    graph = neighbours(x, min(WINDOW, len(x) - 1))
+    return float(dimension.windowed(dimension.log_ratio(graph.distance), graph.index, WINDOW).mean())

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from geowall.geometry.cloud import Cloud, prepare
+from geowall.geometry.resampling import arms
 from geowall.geometry.summary import FOUR, Recipe, measure
 from geowall.geometry.surrogates import surrogate
 from geowall.language import labels, samples
@@ -29,7 +30,8 @@ BESIDE = "gaussian_same_dim"  # the surrogate of other sites than the residual s
 VARIANTS = (
     "as the paper", "BOS kept", "norms not trimmed", "duplicates kept", "half the points", "twice the points",
     "scales 20 and 100", "scales 30 and 400", "tangents about the mean", "tangent dimension 10",
-    "tangent dimension of single ratios", "window of medians",
+    "tangent dimension of single ratios", "window of medians", "window of means", "graph of 200 neighbours",
+    "one activation per token type",
 )  # fmt: skip
 
 
@@ -52,7 +54,8 @@ def layer_geometry(
         n_points: activations drawn at each layer, the same tokens at all.
         recipe: arguments of :class:`Recipe`.
         surrogates: kinds of :func:`surrogate`; ending in ``_same_dim``, with the layer's own tangent
-            dimension in the place of one estimated on the surrogate.
+            dimension in the place of one estimated on the surrogate. In those rows the layer's interval too
+            holds the tangent dimension where it is; in others each draw of documents takes it anew.
         other_sites: ``att`` or ``mlp``, of the first model.
         sequences: of 256 tokens, from which they are drawn.
         n_clusters: of the cluster-preserving surrogate.
@@ -79,13 +82,14 @@ def beside_surrogates(
     """Every estimator of one cloud and of each of its surrogates: a row an estimator and ``surrogate``."""
     own = measure(cloud, recipe, n_bootstrap, seed)
     dim = int(own.set_index("estimator").loc["tangent_dim", "value"])
+    given = own.assign(low=own["given_low"], high=own["given_high"])
     plain, rows = {kind: kind.removesuffix("_same_dim") for kind in kinds}, []
     twins = {name: surrogate(name, cloud.points, seed + 1, n_clusters) for name in set(plain.values())}
     for kind, name in plain.items():
-        asked = replace(recipe, dim=dim) if kind != name else recipe
+        ours, asked = (own, recipe) if kind == name else (given, replace(recipe, dim=dim))
         theirs = measure(prepare(twins[name], trim=0.0), asked, n_bootstrap, seed)
         named = {column: f"surrogate_{column}" for column in ("value", "low", "high")}
-        both = own.merge(theirs[["estimator", *named]].rename(columns=named), on="estimator")
+        both = ours.merge(theirs[["estimator", *named]].rename(columns=named), on="estimator")
         rows.append(both.assign(surrogate=kind))
     return pd.concat(rows, ignore_index=True)
 
@@ -101,25 +105,48 @@ def _every(model: str, looked_at: Sequence[int]) -> tuple[int, ...]:
 
 def cloud_of(
     model: str, layer: int, n_points: int, recipe: Recipe, sequences: int, seed: int, site: str = "res",
-    layers: Sequence[int] = (),
+    layers: Sequence[int] = (), types: bool = False,
 ) -> Cloud:  # fmt: skip
-    """The cloud of a layer: rows drawn from the shared store, prepared by the recipe."""
+    """The cloud of a layer: rows drawn from the shared store, prepared by the recipe.
+
+    With ``types`` no two rows are of the same token: the first of each that was read stands for all.
+    """
     store = samples.stored(model, sequences, seed, tuple(layers) or (layer,), site)
     rows = samples.draw(store.rows, n_points, seed)
+    if types:
+        ids = samples.packed_tokens(model, sequences, seed).ids.reshape(-1).numpy()[store.places]
+        firsts = np.sort(np.unique(ids, return_index=True)[1])
+        rows = firsts[samples.draw(len(firsts), n_points, seed)]
     documents = store.index["document"].to_numpy()[rows]
     return prepare(store.read(Site(site, layer), rows), documents, recipe.trim, recipe.duplicates)
+
+
+def clouds(
+    models: Sequence[str], n_points: int, recipe: Mapping[str, Any], *, sequences: int = 48, seed: int = 0
+) -> pd.DataFrame:
+    """What became of the activations of each layer before they were measured.
+
+    Columns ``model, layer, n_given, n_duplicates, n_trimmed, n_constant, n_points``.
+    """
+    counts, rows = ("n_given", "n_duplicates", "n_trimmed", "n_constant"), []
+    for model in models:
+        every = tuple(range(n_layers(model)))
+        for layer in every:
+            cloud = cloud_of(model, layer, n_points, Recipe(**recipe), sequences, seed, "res", every)
+            rows.append([model, layer, *(getattr(cloud, name) for name in counts), len(cloud.points)])
+    return pd.DataFrame(rows, columns=["model", "layer", *counts, "n_points"])
 
 
 def excess(table: pd.DataFrame, estimators: Sequence[str] = FOUR) -> pd.DataFrame:
     """What is left of an estimate less its surrogate's: ``excess, low, high`` and ``share`` of the estimate.
 
-    Half-widths of the two intervals are added in quadrature.
+    The arms of the two intervals are added in quadrature.
     """
     kept = table[table["estimator"].isin(estimators)].copy()
-    half = 0.5 * np.hypot(kept["high"] - kept["low"], kept["surrogate_high"] - kept["surrogate_low"])
+    down, up = arms(kept)
     kept["excess"] = kept["value"] - kept["surrogate_value"]
     kept["share"] = kept["surrogate_value"] / kept["value"]
-    kept["low"], kept["high"] = kept["excess"] - half, kept["excess"] + half
+    kept["low"], kept["high"] = kept["excess"] - down, kept["excess"] + up
     return kept[
         ["model", "layer", "site", "estimator", "surrogate", "value", "excess", "low", "high", "share"]
     ]
@@ -164,7 +191,8 @@ def sensitivity(
                 x = x[np.union1d(rows_kept, bos)]
                 cloud = prepare(x, None, settings.trim, settings.duplicates)
             else:
-                cloud = cloud_of(model, layer, n, settings, sequences, seed, "res", every)
+                types = variant == "one activation per token type"
+                cloud = cloud_of(model, layer, n, settings, sequences, seed, "res", every, types)
             found = measure(cloud, settings, 0, seed)
             found = found[found["estimator"].isin(FOUR)][["estimator", "value"]]
             rows.append(found.assign(model=model, layer=layer, variant=variant, n_points=len(cloud.points)))
@@ -181,6 +209,8 @@ def _varied(base: Recipe, variant: str, n: int) -> tuple[Recipe, int]:
         "tangent dimension 10": {"dim": 10},
         "tangent dimension of single ratios": {"tangent": "point"},
         "window of medians": {"window_method": "median"},
+        "window of means": {"window_method": "mean"},
+        "graph of 200 neighbours": {"k": 200},
     }.get(variant, {})
     counts = {"half the points": n // 2, "twice the points": 2 * n}
     return replace(base, **changed), counts.get(variant, n)
@@ -207,7 +237,7 @@ def groups(
             chosen = where[samples.draw(len(where), n_points, seed)]
             cloud = prepare(store.read(Site("res", layer), chosen), documents[chosen], settings.trim)
             found = measure(cloud, settings, n_bootstrap, seed)
-            found = found[found["estimator"].isin(FOUR)].drop(columns="k")
+            found = found[found["estimator"].isin(FOUR)].drop(columns=["k", "given_low", "given_high"])
             rows.append(found.assign(model=model, layer=layer, part=part, group=group))
     if not rows:
         why = f"{len(documents)} tokens were read and {n_points} of one kind were asked for"
@@ -227,10 +257,12 @@ def _masks(
 
 
 def correlations(measured: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """Pearson correlations of the four summaries over layers: ``source, first, second, correlation``.
+    """Pearson correlations of the four summaries over layers, with intervals.
 
-    Sources: the published layers of both Gemma models, the lab's as measured, the lab's surrogates alone, and
-    what the lab's exceed them by.
+    Columns ``source, first, second, correlation, low, high``. Sources: the published layers of both Gemma
+    models, the lab's as measured, the lab's surrogates alone, and what the lab's exceed them by. Intervals
+    are Fisher's, as if layers were independent of each other; since
+    neighbouring layers are alike, they are too narrow. Where a summary never varies there is no correlation.
     """
     rows = []
     sources = {"published Gemma 2": published[list(FOUR)]}
@@ -243,15 +275,18 @@ def correlations(measured: pd.DataFrame, published: pd.DataFrame) -> pd.DataFram
         sources[f"lab, {kind} surrogate"] = wide["surrogate_value"]
         sources[f"lab, excess over {kind}"] = wide["value"] - wide["surrogate_value"]
     for source, frame in sources.items():
-        r = np.corrcoef(frame.to_numpy().T)
-        rows += [[source, FOUR[i], FOUR[j], r[i, j]] for i in range(4) for j in range(i)]
-    return pd.DataFrame(rows, columns=["source", "first", "second", "correlation"])
+        for i, second in enumerate(FOUR):
+            rows += [[source, second, first, *_pearson(frame[second], frame[first])] for first in FOUR[:i]]
+    return pd.DataFrame(rows, columns=["source", "first", "second", "correlation", "low", "high"])
 
 
-def published_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """The paper's values in the columns of :func:`layer_geometry`, with no interval and no surrogate."""
-    long = table.melt(["model", "layer"], list(FOUR), "estimator", "value")
-    return long.assign(source="published", site="res").reindex(columns=COLUMNS)
+def _pearson(a: pd.Series, b: pd.Series) -> tuple[float, float, float]:
+    """Correlation with Fisher's 95 % interval; all empty where one of the two never varies."""
+    if min(np.ptp(a), np.ptp(b)) <= 1e-9 * max(a.abs().max(), b.abs().max()) or len(a) < 4:
+        return np.nan, np.nan, np.nan
+    r = float(np.corrcoef(a, b)[0, 1])
+    z, half = np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12)), 1.96 / (len(a) - 3) ** 0.5
+    return r, float(np.tanh(z - half)), float(np.tanh(z + half))
 
 
 def stacked(*tables: pd.DataFrame) -> pd.DataFrame:
