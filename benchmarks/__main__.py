@@ -84,7 +84,8 @@ def describe(row: dict) -> str:
     head = f"{row['id']}  {row['case']}: "
     if "ratio" in row:
         noisy = "  noisy" if row["noisy"] else ""
-        limit = f", {row['share_of_limit']:.0%} of the copy limit" if "share_of_limit" in row else ""
+        which = row.get("limit", "copy")
+        limit = f", {row['share_of_limit']:.0%} of the {which} limit" if "share_of_limit" in row else ""
         return f"{head}{row['ratio']:.4g} times ({row['low']:.4g} to {row['high']:.4g}){limit}{noisy}"
     if "slope" in row:
         return f"{head}slope {row['slope']:.2f} ({row['slope_low']:.2f} to {row['slope_high']:.2f})"

@@ -21,6 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+import torch
 
 Work = Callable[[], object]
 LEAST = 0.02  # seconds a sample must last
@@ -117,6 +118,22 @@ def copy_seconds(source: np.ndarray) -> float:
     """Seconds to copy an array once: what work that reads and writes as much cannot beat."""
     target = np.empty_like(source)
     return min(seconds(lambda: np.copyto(target, source)) for _ in range(5))
+
+
+def share_of_product(
+    ours: Work, multiplications: float, dtype: torch.dtype = torch.float32, rounds: int = 5
+) -> dict[str, object]:
+    """What share of its time ``ours`` would take if it were a matrix product of as many multiplications.
+
+    The product is timed beside it in each round; with ``bfloat16`` it is the fastest the machine has.
+    """
+    side, shares = 1024, []
+    a = torch.randn(side, side, generator=torch.Generator().manual_seed(0)).to(dtype)
+    for _ in range(rounds):
+        limit = seconds(lambda: a @ a) * multiplications / side**3
+        shares.append(limit / seconds(ours))
+    name = str(dtype).removeprefix("torch.")
+    return {"share_of_limit": float(np.median(shares)), "limit": f"{name} product"}
 
 
 def environment() -> dict[str, object]:

@@ -66,7 +66,8 @@ def test_the_worked_examples(module):
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
-    "n, d, k", [(2, 1, 1), (48, 48, 47), (49, 3, 5), (64, 130, 1), (257, 97, 20), (700, 33, 100)]
+    "n, d, k",
+    [(2, 1, 1), (48, 48, 47), (49, 3, 5), (64, 130, 1), (145, 64, 9), (257, 97, 20), (700, 33, 100)],
 )
 def test_a_graph_equals_its_definition(path, n, d, k):
     x = cloud(n, d, duplicates=n > 60)
@@ -81,6 +82,20 @@ def test_a_graph_equals_its_definition(path, n, d, k):
 def test_a_graph_does_not_depend_on_the_unit(path, scale):
     x = cloud(120, 20)
     assert torch.equal(graphs.neighbours(x * scale, 9, path).index, graphs.neighbours(x, 9, "slow").index)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("spoil", ["spikes", "lengths", "heaps"])
+def test_a_graph_survives_points_that_round_badly(path, spoil):
+    x = torch.randn(200, 301, generator=torch.Generator().manual_seed(3))
+    if spoil == "spikes":  # one coordinate far above the others
+        x[::7, 5] = 1e4
+    elif spoil == "lengths":
+        x *= 10.0 ** -torch.arange(200)[:, None].div(40.0)
+    else:  # tight heaps far from one another, and many ties
+        x = (x[:4, None] * 1e3 + x[:50, :1].round()).reshape(200, 301)
+    found, expected = graphs.neighbours(x, 30, path), graphs.neighbours(x, 30, "slow")
+    assert torch.equal(found.index, expected.index) and found.certified <= 1.0
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from geowall.kernels.local_geometry import local_geometry
+from geowall.kernels.local_geometry import local_geometry, overlap
 from geowall.paths import GeowallError
 
 
@@ -57,13 +57,8 @@ def kappa_tv(
         near: the places of its nearest neighbours.
         dims: tangent dimensions, a column for each: the leading so many directions.
     """
-    wanted, parts = torch.as_tensor(list(dims)), []
-    for i in range(0, len(own), 256):
-        mine, theirs = basis[own[i : i + 256]], basis[near[i : i + 256]]
-        squares = torch.einsum("pdk,pjdl->pjkl", mine, theirs).square()
-        held = squares.cumsum(2).cumsum(3).diagonal(dim1=2, dim2=3)[:, :, wanted - 1]
-        parts.append((1.0 - held / wanted).mean(1).clamp(0.0, 1.0))
-    return torch.cat(parts)
+    held = overlap(basis, own, near, dims)
+    return (1.0 - held / torch.as_tensor(list(dims))).mean(1).clamp(0.0, 1.0)
 
 
 class Scales(NamedTuple):
@@ -168,6 +163,16 @@ def second_form(
     return Form(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
+def _inverse(matrix: Tensor) -> Tensor:
+    """Of symmetric matrices; a pseudoinverse where neighbours do not fix all coefficients."""
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    weak = factor.diagonal(dim1=1, dim2=2).amin(1) < 1e-6 * factor.diagonal(dim1=1, dim2=2).amax(1)
+    bad = (failed > 0) | weak
+    if not bool(bad.any()):
+        return torch.cholesky_inverse(factor)
+    return torch.linalg.pinv(matrix, hermitian=True)
+
+
 def _form(x: Tensor, own: Tensor, index: Tensor, basis: Tensor, d: int) -> tuple[Tensor, Tensor, Tensor]:
     near = torch.cat([torch.zeros(len(own), 1, x.shape[1]), x[index] - x[own, None]], 1).double()
     basis = basis.double()
@@ -178,7 +183,7 @@ def _form(x: Tensor, own: Tensor, index: Tensor, basis: Tensor, d: int) -> tuple
     p, q = torch.triu_indices(d, d)
     quadratic = u[:, :, p] * u[:, :, q] * torch.where(p == q, 0.5, 1.0)
     design = torch.cat([torch.ones_like(u[:, :, :1]), u, quadratic], 2)
-    inverse = torch.linalg.pinv(design.mT @ design, hermitian=True)
+    inverse = _inverse(design.mT @ design)
     fitted = inverse @ design.mT @ normal  # [chosen, coefficient, D]
     left = normal - design @ fitted
     freedom = design.shape[1] - design.shape[2]

@@ -10,6 +10,9 @@ where there are fewer dimensions than neighbours, ``C(K)`` itself. A cloud of at
 its inner products in one tile, from which every Gram matrix is read: far fewer than the points' own
 neighbourhoods would take. Nothing of points x neighbours x d outlives a batch.
 
+On a processor compiled code (``local_geometry.cpp``) takes a point at a time, its Gram matrix in the cache;
+without a compiler, or with ``path="torch"``, the same is done in batches.
+
 >>> line = torch.arange(6.0)[:, None] * torch.tensor([[3.0, 4.0]])
 >>> near = torch.tensor([[1, 2, 3], [0, 2, 3], [1, 3, 0], [2, 4, 1], [3, 5, 2], [4, 3, 2]])
 >>> found = local_geometry(line, near, scales=[2, 3], dim=1, basis_scale=2)
@@ -21,6 +24,7 @@ True
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -28,8 +32,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from geowall.kernels import compiled
 from geowall.paths import GeowallError
 
+SOURCE = "local_geometry.cpp"
 NUMBERS = 2**23  # gathered at once: 32 MB
 TILE = 4096  # points whose inner products are held at once, in double: 128 MB
 
@@ -52,6 +58,7 @@ def local_geometry(
     basis_scale: int | None = None,
     centres: Int[Tensor, " chosen"] | None = None,
     about: str = "point",
+    path: str = "auto",
 ) -> Local:
     """Local second moments of chosen points of a cloud, all scales from one gathering of neighbours.
 
@@ -63,6 +70,7 @@ def local_geometry(
         basis_scale: the scale whose leading subspace is returned; None for none.
         centres: which points of the cloud are chosen; all of them by default.
         about: ``point`` takes moments about the point (the paper), ``mean`` about the neighbours' mean.
+        path: ``auto`` takes compiled code where there is some; ``torch`` never does.
 
     Raises:
         GeowallError: a scale beyond the graph, or a ``dim`` that a scale or the space cannot hold.
@@ -70,12 +78,15 @@ def local_geometry(
     scales = [int(scale) for scale in scales]
     _check(x, index, scales, dim, basis_scale)
     centres = torch.arange(len(x), device=x.device) if centres is None else centres
+    code = _code(x) if path == "auto" else None
+    tile = _tile(x, scales, len(centres), code)
+    if code is not None and tile is not None and max(scales) <= x.shape[1]:
+        return _from_tile(code, x, tile, centres, index, scales, dim, basis_scale, about)
     step = max(1, NUMBERS // (max(scales) * x.shape[1]))
-    tile = _tile(x, scales, len(centres))
     parts = []
     for i in range(0, len(centres), step):
         own, near = centres[i : i + step], index[i : i + step, : max(scales)]
-        parts.append(_batch(x, own, near, tile, scales, dim, basis_scale, about))
+        parts.append(_batch(code, x, own, near, tile, scales, dim, basis_scale, about))
     whole = [torch.cat(values) for values in list(zip(*parts, strict=True))[:4]]
     return Local(*whole, torch.cat([part.basis for part in parts]) if basis_scale else None)
 
@@ -86,18 +97,72 @@ def local_geometry_slow(near: Float[Tensor, "k d"], dim: int) -> tuple[Tensor, T
     return s.square() / len(near), v[:dim].T
 
 
-def _tile(x: Tensor, scales: list[int], count: int) -> Tensor | None:
+def _code(x: Tensor) -> ctypes.CDLL | None:
+    """Compiled code, where it serves these points; it has no gradients."""
+    served = x.device.type == "cpu" and x.dtype == torch.float32 and not x.requires_grad
+    return compiled.library(SOURCE) if served else None
+
+
+def _places(index: Tensor, count: int) -> Tensor:
+    """Indices as compiled code reads them, which trusts that they lie among ``count``."""
+    if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < count:
+        raise IndexError(f"indices {int(index.min())} to {int(index.max())} of {count} places")
+    return index.long().contiguous()
+
+
+def _address(tensor: Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+
+
+def _longs(*numbers: int) -> list[ctypes.c_long]:
+    return [ctypes.c_long(number) for number in numbers]
+
+
+def _tile(x: Tensor, scales: list[int], count: int, code: ctypes.CDLL | None) -> Tensor | None:
     """All inner products of a small cloud, centred, in double; None where neighbourhoods are cheaper."""
     gram = [scale for scale in scales if scale <= x.shape[1]]
     if not gram or len(x) > TILE or len(x) ** 2 > count * max(gram) ** 2:
         return None
     centred = x.double() - x.mean(0, dtype=torch.float64)
-    return centred @ centred.T
+    if code is None:
+        return centred @ centred.T
+    tile = torch.empty(len(x), len(x), dtype=torch.float64)
+    code.local_tile(*_longs(*x.shape), _address(centred), _address(tile))
+    return tile
+
+
+def _from_tile(
+    code: ctypes.CDLL, x: Tensor, tile: Tensor, own: Tensor, index: Tensor, scales: list[int], dim: int,
+    basis_scale: int | None, about: str,
+) -> Local:  # fmt: skip
+    """All points in compiled code; what it cannot diagonalise is done in torch."""
+    x, own, index, across = x.contiguous(), _places(own, len(x)), _places(index, len(x)), index.shape[1]
+    count, mean = len(own), int(about == "mean")
+    total, square = torch.empty(count, len(scales)), torch.empty(count, len(scales))
+    values, sizes = torch.empty(count, len(scales), dim), torch.tensor(scales)
+    vectors = torch.empty(count, basis_scale, dim) if basis_scale else None
+    lost = code.local_moments(
+        *_longs(len(x)), _address(tile), *_longs(count), _address(own), _address(index), *_longs(across),
+        _address(sizes), *_longs(len(scales), dim, basis_scale or 0, mean),
+        *map(_address, (total, square, values, vectors)),
+    )  # fmt: skip
+    if lost:
+        return local_geometry(x, index, scales, dim, basis_scale, own, about, "torch")
+    parts = [_measures(total[:, s], square[:, s], values[:, s], k) for s, k in enumerate(scales)]
+    basis = None
+    if basis_scale:
+        basis, at = torch.empty(count, x.shape[1], dim), scales.index(basis_scale)
+        weights = vectors * _inverse_roots(values[:, at])[:, None]
+        code.local_directions(
+            *_longs(x.shape[1]), _address(x), *_longs(count), _address(own), _address(index),
+            *_longs(across, basis_scale, dim, mean), _address(weights), _address(basis),
+        )  # fmt: skip
+    return Local(*(torch.stack([part[n] for part in parts], 1) for n in range(4)), basis)
 
 
 def _batch(
-    x: Tensor, own: Tensor, index: Tensor, tile: Tensor | None, scales: list[int], dim: int,
-    basis_scale: int | None, about: str,
+    code: ctypes.CDLL | None, x: Tensor, own: Tensor, index: Tensor, tile: Tensor | None,
+    scales: list[int], dim: int, basis_scale: int | None, about: str,
 ) -> Local:  # fmt: skip
     """One batch of neighbourhoods, seen from their points."""
     d = x.shape[1]
@@ -115,8 +180,9 @@ def _batch(
         if about == "mean":
             matrix = _recentred(matrix, near[:, :scale], small)
         wanted = basis_scale == scale
-        values, vectors = leading(matrix, dim, vectors=wanted)
-        found.append(_measures(matrix, values, scale))
+        values, vectors = leading(matrix, dim, wanted, code)
+        total = matrix.diagonal(dim1=1, dim2=2).sum(1)
+        found.append(_measures(total, matrix.flatten(1).square().sum(1), values, scale))
         if wanted:
             basis = _directions(near[:, :scale], vectors, values, about) if small else vectors
     return Local(*(torch.stack([f[n] for f in found], 1) for n in range(4)), basis)
@@ -129,13 +195,11 @@ def _products(tile: Tensor, own: Tensor, index: Tensor) -> Tensor:
     return (between - mine[:, :, None] - mine[:, None, :] + tile[own, own][:, None, None]).float()
 
 
-def _measures(matrix: Tensor, values: Tensor, scale: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _measures(total: Tensor, square: Tensor, values: Tensor, scale: int) -> tuple[Tensor, ...]:
     """Trace, participation ratio, residual share and leading values; all zero where all points coincide."""
-    total = matrix.diagonal(dim1=1, dim2=2).sum(1)
     floor = torch.finfo(total.dtype).tiny
-    square = matrix.flatten(1).square().sum(1).clamp(min=floor)
     residual = (1.0 - values.sum(1) / total.clamp(min=floor)).clamp(0.0, 1.0) * (total > floor)
-    return total / scale, total.square() / square, residual, values / scale
+    return total / scale, total.square() / square.clamp(min=floor), residual, values / scale
 
 
 def _recentred(matrix: Tensor, near: Tensor, small: bool) -> Tensor:
@@ -150,25 +214,42 @@ def _recentred(matrix: Tensor, near: Tensor, small: bool) -> Tensor:
 def _directions(near: Tensor, vectors: Tensor, values: Tensor, about: str) -> Tensor:
     """Directions in the space from eigenvectors of the Gram matrix; zero where there is no spread."""
     near = near - near.mean(1, keepdim=True) if about == "mean" else near
-    # Below 1e-6 of the largest eigenvalue float32 leaves no direction.
+    return torch.bmm(near.mT, vectors) * _inverse_roots(values)[:, None]
+
+
+def _inverse_roots(values: Tensor) -> Tensor:
+    """``values ** -0.5``; zero below 1e-6 of the largest, where float32 leaves no direction."""
     sound = values > 1e-6 * values[:, :1].clamp(min=1e-30)
-    scale = torch.where(sound, values.clamp(min=1e-30).rsqrt(), 0.0)
-    return torch.bmm(near.mT, vectors) * scale[:, None]
+    return torch.where(sound, values.clamp(min=1e-30).rsqrt(), 0.0)
 
 
 def leading(
-    matrix: Float[Tensor, "batch m m"], k: int, vectors: bool = True
+    matrix: Float[Tensor, "batch m m"], k: int, vectors: bool = True, code: ctypes.CDLL | None = None
 ) -> tuple[Float[Tensor, "batch k"], Float[Tensor, "batch m k"] | None]:
     """The ``k`` largest eigenvalues of symmetric positive matrices, falling, and their vectors.
 
     LAPACK takes them one by one, which on a GPU would be a loop: there a block of vectors is iterated on in
-    batched products. Twin: :func:`leading_slow`.
+    batched products. Compiled code keeps a matrix in the cache. Twin: :func:`leading_slow`.
     """
     if matrix.device.type == "cuda":
         return leading_batched(matrix, k)
+    if code is not None:
+        found = _leading(code, matrix.contiguous(), k, vectors)
+        if found is not None:
+            return found
     if not vectors:
         return torch.linalg.eigvalsh(matrix)[:, -k:].flip(1).clamp(min=0.0), None
     return leading_slow(matrix, k)
+
+
+def _leading(code: ctypes.CDLL, matrix: Tensor, k: int, vectors: bool) -> tuple[Tensor, Tensor | None] | None:
+    """Compiled; None where a matrix could not be diagonalised."""
+    count, m = matrix.shape[:2]
+    values, turned = torch.empty(count, k), torch.empty(count, m, k) if vectors else None
+    lost = code.local_leading(
+        *_longs(count, m), _address(matrix), *_longs(k), *map(_address, (values, turned))
+    )
+    return None if lost else (values, turned)
 
 
 def leading_slow(matrix: Float[Tensor, "batch m m"], k: int) -> tuple[Tensor, Tensor]:
@@ -198,6 +279,39 @@ def leading_batched(
 
 def _orthonormal(block: Tensor) -> Tensor:
     return torch.linalg.qr(block).Q
+
+
+def overlap(
+    basis: Float[Tensor, "place d dim"],
+    own: Int[Tensor, " point"],
+    near: Int[Tensor, "point j"],
+    dims: Sequence[int],
+) -> Float[Tensor, "point j dims"]:
+    """Squared cosines of the principal angles between subspaces, summed: ``|B_own^T B_near|^2``.
+
+    Args:
+        basis: orthonormal bases of some places, leading directions first.
+        own: each point's place among them.
+        near: the places it is compared with.
+        dims: how many leading directions of both count, a column for each.
+    """
+    code = _code(basis)
+    if code is None:
+        return overlap_slow(basis, own, near, dims)
+    basis, own, near = basis.contiguous(), _places(own, len(basis)), _places(near, len(basis))
+    found, wanted = torch.empty(*near.shape, len(dims)), torch.tensor(list(dims))
+    code.local_overlap(
+        *_longs(*basis.shape), _address(basis), *_longs(len(own)), _address(own), _address(near),
+        *_longs(near.shape[1]), _address(wanted), *_longs(len(dims)), _address(found),
+    )  # fmt: skip
+    return found
+
+
+def overlap_slow(basis: Tensor, own: Tensor, near: Tensor, dims: Sequence[int]) -> Tensor:
+    """The definition, a batch of points at a time."""
+    parts = [basis[a][:, None].mT @ basis[b] for a, b in zip(own.split(256), near.split(256), strict=True)]
+    square = torch.cat(parts).square()
+    return torch.stack([square[:, :, :dim, :dim].sum((2, 3)) for dim in dims], 2)
 
 
 def _check(x: Tensor, index: Tensor, scales: list[int], dim: int, basis_scale: int | None) -> None:

@@ -4,7 +4,7 @@ A fast product in low precision proposes, a bound proves that no neighbour was l
 that remain, and double orders those that float32 cannot. Points are centred first, or the direction all
 activations share eats the bits. Four paths:
 
-* ``compiled`` (``neighbours.cpp``, where the processor has AVX512-BF16): each pair once, nothing kept that is
+* ``compiled`` (``neighbours.cpp``, where the processor has AVX512-VNNI): each pair once, nothing kept that is
   not needed;
 * ``torch``: tiles of float32 products; rows that the bound cannot certify are done again by definition;
 * ``chip`` (:mod:`geowall.kernels.chip_neighbours`): the same screen on a GPU;
@@ -30,6 +30,7 @@ from geowall.paths import GeowallError
 
 ROWS, COLUMNS = 1024, 8192  # of a tile of the torch path: 32 MB
 SPARE = 32  # candidates beyond k that the torch path measures
+USUAL = 2.0**-16  # within this and its inverse the squares of coordinates need no other unit
 MEASURED = 2**24  # numbers of gathered differences held at once
 
 
@@ -56,8 +57,8 @@ def neighbours(x: Float[Tensor, "point d"], k: int, path: str = "auto") -> Graph
     x = x.detach().float().contiguous()
     _check(x, k)
     path = _path(x) if path == "auto" else path
-    if path == "slow":
-        return neighbours_slow(x, k)
+    if path in ("slow", "compiled"):
+        return neighbours_slow(x, k) if path == "slow" else _compiled(x, k)
     centred = x - x.mean(0, dtype=torch.float64).float()
     scale = _scale(centred)
     points, centred = x * scale, centred * scale  # by a power of two, which changes no digit
@@ -66,7 +67,7 @@ def neighbours(x: Float[Tensor, "point d"], k: int, path: str = "auto") -> Graph
 
         found = settle(points, centred, k, *chip_neighbours.candidates(centred, k))
     else:
-        found = {"compiled": _compiled, "torch": _torch}[path](points, centred, k)
+        found = _torch(points, centred, k)
     return found._replace(distance=found.distance / scale)
 
 
@@ -92,9 +93,9 @@ def _path(x: Tensor) -> str:
     return "compiled" if available() else "torch"
 
 
-def _scale(centred: Tensor) -> float:
+def _scale(x: Tensor) -> float:
     """The power of two that brings the largest coordinate near one."""
-    largest = max(map(abs, map(float, torch.aminmax(centred))))
+    largest = max(map(abs, map(float, torch.aminmax(x))))
     return 2.0 ** -math.frexp(largest)[1] if largest > 0 else 1.0
 
 
@@ -102,20 +103,23 @@ def _check(x: Tensor, k: int) -> None:
     if k < 1 or len(x) <= k:
         why = f"{len(x)} points have {max(0, len(x) - 1)} neighbours each, and {k} were asked for"
         raise GeowallError("there is no such neighbour graph", why, "give more points, or a k of at least 1")
-    if not bool(torch.isfinite(x).all()):
+    if x.numel() and not all(math.isfinite(end) for end in torch.aminmax(x)):
         bad = int((~torch.isfinite(x)).any(1).sum())
         why = f"{bad} of {len(x)} points have a coordinate that is not a finite number"
         raise GeowallError("there is no neighbour graph", why, "drop those points, or mend what made them")
 
 
-def _compiled(points: Tensor, centred: Tensor, k: int) -> Graph:
-    n, d = points.shape
+def _compiled(x: Tensor, k: int) -> Graph:
+    n, d = x.shape
+    scale = _scale(x)
+    scale = 1.0 if USUAL < scale < 1.0 / USUAL else scale
+    points = x if scale == 1.0 else x * scale
     index, square = torch.empty(n, k, dtype=torch.int32), torch.empty(n, k)
     library = compiled.library("neighbours.cpp")
     library.neighbours_exact.restype = ctypes.c_int64
-    addresses = [ctypes.c_void_p(t.data_ptr()) for t in (points, centred, index, square)]
+    addresses = [ctypes.c_void_p(t.data_ptr()) for t in (points, index, square)]
     measured = library.neighbours_exact(*map(ctypes.c_long, (n, d, k)), *addresses)
-    return Graph(index.long(), square.sqrt(), 1.0, measured / n)
+    return Graph(index.long(), square.sqrt() / scale, 1.0, measured / n)
 
 
 def _torch(points: Tensor, centred: Tensor, k: int) -> Graph:
