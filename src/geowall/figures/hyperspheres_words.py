@@ -61,7 +61,9 @@ def spheres_fate(exponents: pd.DataFrame, curves: pd.DataFrame) -> str:
     if len(going):
         said.append(f"in {series(going.index)} dimensions {int(widest.max()):,} latents do not stop it")
     if len(done):
-        said.append(f"in {series(done.index)} it is within 2 % of its best from {series(done)} latents on")
+        said.append(
+            f"in {series(done.index)} dimensions it is within 2 % of its best from {series(done)} latents on"
+        )
     return f"{'; '.join(said)}. {living(curves)}"
 
 
@@ -80,8 +82,8 @@ def slopes(exponents: pd.DataFrame, halves: pd.DataFrame) -> str:
     d = chords.index[-1]
     c = chords.loc[d]
     return words + (
-        "No one number describes a curve that bends towards a floor: in "
-        f"{d} dimensions the slope is {c.beta_low:.3f} from {c.n_low:,.0f} to {c.n_middle:,.0f} latents and "
+        f"No one number describes the whole curve: in {d} dimensions the slope is {c.beta_low:.3f} from "
+        f"{c.n_low:,.0f} to {c.n_middle:,.0f} latents and "
         f"{c.beta_high:.3f} from there to {c.n_high:,.0f}. An exponent is one of its range of widths too."
     )
 
@@ -169,11 +171,12 @@ def longer(lengths: pd.DataFrame) -> str:
     return (
         f"Trained {int(long['times'].iloc[0])} times as long, {int(short['d_sae'].iloc[0])} latents discover "
         f"{_range(long['n_discovered'])} features instead of {_range(short['n_discovered'])}, of {of} at the "
-        f"optimum: {gained / missing:.0%} of what was missing. The first feature missed moves from number "
-        f"{short['first_missed'].median():.0f} to {long['first_missed'].median():.0f}, specificity from "
+        f"optimum: {gained / missing:.0%} of what was missing. Specificity goes from "
         f"{short['specificity'].median():.2f} to {long['specificity'].median():.2f}, and the manifold's "
         f"latents from {_range(short['n_on_manifold'])} to {_range(long['n_on_manifold'])} "
-        f"(predicted {int(short['predicted_n_on_manifold'].iloc[0])})."
+        f"(predicted {int(short['predicted_n_on_manifold'].iloc[0])}). If only being shown counted, the "
+        "rarest feature found would have been shown as often in both; it was shown "
+        f"{short['seen_last_found'].median():,.0f} and {long['seen_last_found'].median():,.0f} times."
     )
 
 

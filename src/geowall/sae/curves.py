@@ -238,10 +238,11 @@ def other_manifolds(
 ) -> pd.DataFrame:
     """A row an autoencoder of a manifold by name (:func:`geowall.manifolds.make`); ``d`` is for ripples.
 
-    Columns: ``COLUMNS``, with ``manifold`` the name.
+    Twice a manifold's dimensions are always among its widths. Columns: ``COLUMNS``, ``manifold`` the name.
     """
     shapes = {name: make(name, d) for name in names}
-    keys = [(name, n, text, s) for name in names for text in rules for n in n_latents for s in seeds]
+    widths = {name: sorted({*n_latents, 2 * shapes[name].d_model}) for name in names}
+    keys = [(name, n, text, s) for name in names for text in rules for n in widths[name] for s in seeds]
     members = [Member(shapes[name], n, rule(text), s) for name, n, text, s in keys]
     named = pd.DataFrame([labels(m) | {"manifold": key[0]} for m, key in zip(members, keys, strict=True)])
     table = trained(members, training).table
