@@ -187,9 +187,11 @@ def test_sentences_count_what_training_has_shown():
     row |= {"seen_first_missed": 900.0, "last_found": 6.0, "seen_last_found": 400.0, "specificity": 0.7}
     row |= {"n_on_manifold": 8, "predicted_n_on_manifold": 7}
     more = row | {"times": 4, "n_discovered": 7, "seen_last_found": 1200.0}
-    assert "number 4, shown 900 times in 5,000 training tokens" in words.edge(pd.DataFrame([row]), 5000)
+    edge = words.edge(pd.DataFrame([row]), 5000)
+    assert "4 discrete features are found; the rarest of them is number 6" in edge
+    assert "shown 400 times in 5,000 training tokens, and 2 more frequent ones are missed" in edge
     said = words.longer(pd.DataFrame([row, more]))
     assert "Trained 4 times as long, 16 latents discover 7 features instead of 5, of 9" in said
     assert "50% of what was missing" in said and "shown 400 and 1,200 times" in said
     world = {"d": 2, "thickness": 0.0, "p_manifold": 0.5, "n_discrete": 2000, "alpha": 1.0, "rate": 1.0}
-    assert "1,222 features less than once" in words.rarest(world, 1_000_000)
+    assert "1,221 features less than once" in words.rarest(world, 1_000_000)

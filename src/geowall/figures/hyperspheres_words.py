@@ -141,10 +141,11 @@ def edge(mixture: pd.DataFrame, tokens: int) -> str:
     """Say where discovery stops in the widest mixture and how often training has shown what lies there."""
     wide = mixture[mixture["d_sae"] == mixture["d_sae"].max()]
     middle = wide.median(numeric_only=True)
+    found = middle.n_discovered - 1  # the manifold is one of those discovered
     return (
-        f"With {int(middle.d_sae):,} latents the first feature missed is number {middle.first_missed:.0f}, "
-        f"shown {middle.seen_first_missed:,.0f} times in {tokens:,} training tokens, and the rarest one "
-        f"found is number {middle.last_found:.0f}, shown {middle.seen_last_found:,.0f} times."
+        f"With {int(middle.d_sae):,} latents {found:.0f} discrete features are found; the rarest of them is "
+        f"number {middle.last_found:.0f} by frequency, shown {middle.seen_last_found:,.0f} times in "
+        f"{tokens:,} training tokens, and {middle.last_found - found:.0f} more frequent ones are missed."
     )
 
 
@@ -163,21 +164,30 @@ def rarest(world: Mapping[str, float], tokens: int) -> str:
 
 def longer(lengths: pd.DataFrame) -> str:
     """Say what longer training changes: starvation, if more tokens find more; mixing, if codes stay mixed."""
-    spans = lengths.groupby("times")
-    short, long = (spans.get_group(t) for t in (lengths["times"].min(), lengths["times"].max()))
+    short, long = _ends(lengths)
     of = int(short["predicted_n_discovered"].iloc[0])
-    gained = long["n_discovered"].median() - short["n_discovered"].median()
-    missing = of - short["n_discovered"].median()
     return (
         f"Trained {int(long['times'].iloc[0])} times as long, {int(short['d_sae'].iloc[0])} latents discover "
         f"{_range(long['n_discovered'])} features instead of {_range(short['n_discovered'])}, of {of} at the "
-        f"optimum: {gained / missing:.0%} of what was missing. Specificity goes from "
+        f"optimum: {gained(lengths):.0%} of what was missing. Specificity goes from "
         f"{short['specificity'].median():.2f} to {long['specificity'].median():.2f}, and the manifold's "
         f"latents from {_range(short['n_on_manifold'])} to {_range(long['n_on_manifold'])} "
         f"(predicted {int(short['predicted_n_on_manifold'].iloc[0])}). If only being shown counted, the "
         "rarest feature found would have been shown as often in both; it was shown "
         f"{short['seen_last_found'].median():,.0f} and {long['seen_last_found'].median():,.0f} times."
     )
+
+
+def gained(lengths: pd.DataFrame) -> float:
+    """Share of the features that short training missed, and the optimum has, that long training found."""
+    short, long = _ends(lengths)
+    found = short["n_discovered"].median()
+    return float((long["n_discovered"].median() - found) / (short["predicted_n_discovered"].iloc[0] - found))
+
+
+def _ends(lengths: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    spans = lengths.groupby("times")
+    return spans.get_group(lengths["times"].min()), spans.get_group(lengths["times"].max())
 
 
 def _range(values: pd.Series) -> str:
