@@ -162,6 +162,13 @@ def rarest(world: Mapping[str, float], tokens: int) -> str:
     return words + "."
 
 
+def kept(world: Mapping[str, float], n: int) -> str:
+    """Say which share of all activity the most frequent discrete features hold."""
+    p = scene(world).frequencies.double()
+    share = float(p[:n].sum() / p.sum())
+    return f"The {n:,} most frequent of the {len(p):,} hold {share:.1%} of their activity."
+
+
 def longer(lengths: pd.DataFrame) -> str:
     """Say what longer training changes: starvation, if more tokens find more; mixing, if codes stay mixed."""
     short, long = _ends(lengths)
