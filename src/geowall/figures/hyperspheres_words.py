@@ -12,6 +12,7 @@ import pandas as pd
 
 from geowall.figures.hyperspheres import PAPER, labelled
 from geowall.sae.mixtures import TESTED, scene
+from geowall.sae.scaling import saturation
 
 
 def series(values: Sequence[float], form: str = ",.0f") -> str:
@@ -126,15 +127,20 @@ def _verdict(a: Mapping[str, float], b: Mapping[str, float], first: str, second:
 
 
 def others(falls: pd.DataFrame, curves: pd.DataFrame) -> str:
-    """Say what latents past 2 d buy on the manifolds that are neither sphere nor shell."""
-    table = labelled(falls).pivot(index="manifold", columns="autoencoder", values="fall")
-    names = list(dict.fromkeys(curves["manifold"]))
-    said = [
-        f"{name.replace('_', ' ')}: "
-        + ", ".join(f"{column} {table.loc[name, column]:.0%}" for column in table.columns)
-        for name in names
-    ]
-    return f"Past $2d$ and up to {curves['n_latents'].max():,} latents the loss falls by, {'; '.join(said)}."
+    """Say what latents past 2 d buy on manifolds that are neither sphere nor shell, and where that ends."""
+    table = labelled(falls).set_index(["manifold", "autoencoder"])["fall"]
+    best = labelled(curves).groupby(["manifold", "autoencoder", "n_latents"])["loss"].min()
+    said = []
+    for name in dict.fromkeys(curves["manifold"]):
+        ends = []
+        for autoencoder, fall in table[name].items():
+            losses = best[name, autoencoder]
+            ends.append(f"{autoencoder} {fall:.0%} ({losses.index[saturation(losses.to_numpy())]})")
+        said.append(f"{name.replace('_', ' ')}: {', '.join(ends)}")
+    return (
+        f"Past $2d$ and up to {curves['n_latents'].max():,} latents the loss falls by (in brackets, from "
+        f"which width on it is within 2 % of its best), {'; '.join(said)}."
+    )
 
 
 def edge(mixture: pd.DataFrame, tokens: int) -> str:
