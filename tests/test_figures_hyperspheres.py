@@ -192,6 +192,7 @@ def test_sentences_count_what_training_has_shown():
     assert "shown 400 times in 5,000 training tokens, and 2 more frequent ones are missed" in edge
     said = words.longer(pd.DataFrame([row, more]))
     assert "Trained 4 times as long, 16 latents discover 7 features instead of 5, of 9" in said
+    assert "after the long training is number 6" in said
     assert "50% of what was missing" in said and "shown 400 and 1,200 times" in said
     world = {"d": 2, "thickness": 0.0, "p_manifold": 0.5, "n_discrete": 2000, "alpha": 1.0, "rate": 1.0}
     assert words.kept(world, 200) == "The 200 most frequent of the 2,000 hold 99.7% of their activity."
