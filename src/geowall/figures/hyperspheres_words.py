@@ -187,8 +187,8 @@ def longer(lengths: pd.DataFrame) -> str:
         f"latents from {_range(short['n_on_manifold'])} to {_range(long['n_on_manifold'])} "
         f"(predicted {int(short['predicted_n_on_manifold'].iloc[0])}). If only being shown counted, the "
         "rarest feature found would have been shown as often in both; it was shown "
-        f"{short['seen_last_found'].median():,.0f} and {long['seen_last_found'].median():,.0f} times. As many as at "
-        "the optimum need not be the same ones: the optimum takes features in order of frequency, and the "
+        f"{short['seen_last_found'].median():,.0f} and {long['seen_last_found'].median():,.0f} times. As many "
+        "as at the optimum need not be the same ones: the optimum takes features in order of frequency, and the "
         f"rarest found after the long training is number {long['last_found'].median():.0f}."
     )
 
