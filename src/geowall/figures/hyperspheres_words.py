@@ -178,7 +178,7 @@ def kept(world: Mapping[str, float], n: int) -> str:
 def longer(lengths: pd.DataFrame) -> str:
     """Say what longer training changes: starvation, if more tokens find more; mixing, if codes stay mixed."""
     short, long = _ends(lengths)
-    of = int(short["predicted_n_discovered"].iloc[0])
+    of, rarest_found = int(short["predicted_n_discovered"].iloc[0]), long["last_found"].median()
     return (
         f"Trained {int(long['times'].iloc[0])} times as long, {int(short['d_sae'].iloc[0])} latents discover "
         f"{_range(long['n_discovered'])} features instead of {_range(short['n_discovered'])}, of {of} at the "
@@ -187,9 +187,9 @@ def longer(lengths: pd.DataFrame) -> str:
         f"latents from {_range(short['n_on_manifold'])} to {_range(long['n_on_manifold'])} "
         f"(predicted {int(short['predicted_n_on_manifold'].iloc[0])}). If only being shown counted, the "
         "rarest feature found would have been shown as often in both; it was shown "
-        f"{short['seen_last_found'].median():,.0f} and {long['seen_last_found'].median():,.0f} times. As many "
-        "as at the optimum need not be the same ones: the optimum takes features in order of frequency, and the "
-        f"rarest found after the long training is number {long['last_found'].median():.0f}."
+        f"{short['seen_last_found'].median():,.0f} and {long['seen_last_found'].median():,.0f} times. As "
+        "many as at the optimum need not be the same ones: the optimum takes features in order of "
+        f"frequency, and the rarest found after the long training is number {rarest_found:.0f}."
     )
 
 
