@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from benchmarks import __main__ as suite
-from benchmarks import measure
+from benchmarks import b01_sweep, measure
 
 
 def test_a_ratio_is_peer_over_ours_with_its_interval():
@@ -42,3 +42,13 @@ def test_what_was_not_measured_stays_on_record():
     ]
     rows = [{"id": "B1", "case": "grid", "peer": "eager", "ratio": 9.0}]
     assert suite.unmeasured(recorded, rows) == [recorded[1], recorded[3]]
+
+
+def test_a_mean_is_noisy_when_a_third_of_all_rounds_was_dropped_however_spread():
+    cell = {"ratio": 2.0, "low": 1.9, "high": 2.1, "rounds": 9, "dropped": 4, "noisy": False}
+    quiet = b01_sweep._mean("eager", [cell] * 3)
+    assert quiet["ratio"] == pytest.approx(2.0) and quiet["noisy"] is False
+    one = {**cell, "dropped": 9, "noisy": True}
+    spread = b01_sweep._mean("eager", [one, cell, cell])
+    assert (spread["rounds"], spread["dropped"], spread["noisy"]) == (27, 17, True)
+    assert b01_sweep._mean("eager", [{**cell, "noisy": True}] * 2)["noisy"] is True

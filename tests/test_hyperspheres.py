@@ -87,6 +87,33 @@ def test_exponents_of_known_power_laws_come_back():
     assert plain["floor"].tolist() == [0.0] and plain["beta"][0] == pytest.approx(0.4)
 
 
+def test_exponents_are_compared_over_the_widths_that_all_curves_have():
+    wide = curve(lambda n: 0.1 + 1 / n)
+    narrow = curve(lambda n: 0.1 + 1 / n, architecture="topk", penalty="k=2")
+    narrow = narrow[narrow["n_latents"] < 48]
+    alone = curve(lambda n: 0.1 + 1 / n, d=4)
+    shared = curves.common(pd.concat([wide, narrow, alone]))
+    widths = shared.groupby(["d", "architecture"])["n_latents"].agg(lambda n: sorted(set(n)))
+    assert widths[3, "relu"] == widths[3, "topk"] == [6, 12, 24] and len(widths[4, "relu"]) == 4
+    fitted = curves.exponents(shared)[lambda t: (t["floor"] == 0) & (t["d"] == 3)]
+    assert fitted["beta"].nunique() == 1 and fitted[["n_low", "n_high"]].values.tolist() == [[6, 24]] * 2
+
+
+def test_a_curve_that_bends_has_two_slopes():
+    found = curves.halves(curve(lambda n: n**-0.5 if n < 12 else 12**-0.5 * (n / 12) ** -0.1)).iloc[0]
+    assert (found["n_low"], found["n_middle"], found["n_high"]) == (6, 12, 48)
+    assert found["beta_low"] == pytest.approx(0.5) and found["beta_high"] == pytest.approx(0.1)
+    assert curves.halves(curve(lambda n: 1 / n)[lambda t: t["n_latents"] < 20]).empty
+
+
+def test_other_manifolds_are_trained_by_name_with_twice_their_dimensions_among_the_widths():
+    table = curves.other_manifolds(["helix", "ripple"], ["topk k=2"], [4], [0], d=4, **FAST)
+    assert table[["manifold", "d", "n_latents"]].values.tolist() == [
+        ["helix", 3, 4], ["helix", 3, 6], ["ripple", 4, 4], ["ripple", 4, 8],
+    ]  # fmt: skip
+    assert np.isfinite(table["loss"]).all() and (table["live"] <= table["n_latents"]).all()
+
+
 def test_falls_and_rises_read_the_best_seed():
     assert curves.falls(curve(lambda n: 1 / n))["fall"][0] == pytest.approx(1 - 1 / 8)
     rise = curves.rises(curve(lambda n: 1.0 if n < 20 else 1.2))
@@ -191,8 +218,24 @@ def test_mixtures_are_counted_and_separate():
     table = mixtures.mixture(world, [16], 0.1, [0, 1], single, **training)
     assert list(table.columns) == mixtures.COLUMNS and len(table) == 2
     assert (table["n_on_manifold"] + table["n_discovered"] - 1 <= 16).all()
+    assert (table["seen_first_missed"] > 0).all() and mixtures.mixture(world, [], 0.1, [0], single).empty
     apart = mixtures.separation(world, [16], 0.1, [0, 1], **training)
     assert (apart["additivity_gap"].abs() < 0.1).all() and (apart["specificity"] > 0.5).all()
+
+
+def test_the_edges_of_discovery_are_counted_in_tokens():
+    p = mixtures.scene(WORLD).frequencies.tolist()
+    found = pd.DataFrame({"kind": ["manifold"] + ["discrete"] * 3, "discovered": [True, True, False, True]})
+    assert mixtures.edges(WORLD, found, 1000) == pytest.approx((3, 1000 * p[2], 2, 1000 * p[1]))
+    none = mixtures.edges(WORLD, found.assign(discovered=True), 1000)
+    assert none[0] == 3 and np.isnan(none[2:]).all()
+
+
+def test_a_mixture_trained_longer_keeps_its_own_steps():
+    single = pd.DataFrame({"n_latents": [4, 8], "seed": 0, "loss": [0.3, 0.2]})
+    table = mixtures.lengths(WORLD, 8, 0.1, [0], single, [1, 3], **FAST)
+    assert table["times"].tolist() == [1, 3] and table["seed"].tolist() == [0, 0]
+    assert table["loss"].iloc[1] < table["loss"].iloc[0] and table["specificity"].between(0, 1).all()
 
 
 def test_the_whole_range_of_the_issue_is_within_reach():
@@ -218,5 +261,5 @@ def test_the_night_is_made_of_parameters_that_the_chapter_takes():
     night = read_yaml(ROOT / "notebooks" / "params" / "night_02.yaml")
     values = chapters.find("02").resolve("full", night)
     assert max(values["n_wide"]) >= 10_000 and values["ds"] == [2, 3, 4, 6, 8]
-    assert values["n_discrete"] == 2000 and max(values["mixture_d_saes"]) == 4096
+    assert values["n_discrete"] == [2000, 2000] and max(values["mixture_d_saes"]) == 4096
     assert set(chapters.find("02").resolve("full")["ds"]) == set(values["ds"])

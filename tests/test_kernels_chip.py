@@ -16,7 +16,8 @@ from geowall.kernels.sae_step import Rule, steps_slow, views
 from geowall.sae.start import start
 
 torch.manual_seed(0)
-for n, d, rule in ((1, 3, Rule("relu")), (24, 5, Rule("relu")), (48, 2, Rule("jumprelu", bandwidth=0.3))):
+jump = Rule("jumprelu", bandwidth=0.3)
+for n, d, rule in ((1, 3, Rule("relu")), (24, 5, Rule("relu")), (48, 2, jump), (64, 3, jump), (37, 4, jump)):
     seeds, n_steps, batch = torch.tensor([3, 4]), 3, 32
     params = torch.stack([start(n, d, rule, s) for s in (0, 1)])
     state = torch.stack([params, params * 0, params * 0], dim=1).contiguous()

@@ -22,7 +22,8 @@ def own(rule, i):
 
 l1, l0 = torch.tensor([0.1, 0.3]), torch.tensor([0.05, 0.02])
 relu, jump = Rule("relu"), Rule("jumprelu", bandwidth=0.3)
-for n, batch, d, rule in ((1, 1, 3, jump), (48, 64, 1, relu), (64, 48, 33, jump), (150, 37, 5, jump)):
+shapes = ((1, 1, 3, jump), (48, 64, 1, relu), (64, 48, 33, jump), (67, 21, 7, relu), (150, 37, 5, jump))
+for n, batch, d, rule in shapes:
     params, x = problem(n, batch, d)
     grad, curve, fired = tile_sae.gradients(params, x[:, 0], rule, n, l1, l0)
     for i in range(2):

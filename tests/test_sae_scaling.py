@@ -57,6 +57,27 @@ def test_what_cannot_be_fitted_says_so():
         fit_curve(curve, floor=1.0)
 
 
+def test_an_interval_holds_the_fit_as_well_as_the_seeds():
+    bent = {n: n**-0.3 * (1.2 if i % 2 else 1.0) for i, n in enumerate(N)}
+    fit = fit_curve(table(bent.get, noise=0.0))
+    assert fit["low"] < fit["beta"] - 0.01 and fit["beta"] + 0.01 < fit["high"]
+    straight = fit_curve(table(lambda n: n**-0.3, noise=0.0))
+    assert straight["high"] - straight["low"] < 1e-9
+    noisy = fit_curve(table(lambda n: n**-0.3, seeds=3, noise=0.3))
+    assert noisy["low"] < noisy["beta"] < noisy["high"]
+
+
+def test_the_interval_of_a_noisy_line_covers_its_slope_and_is_not_one_sided():
+    rng, inside, above = np.random.default_rng(1), 0, 0
+    for _ in range(60):
+        rows = [{"n_latents": n, "seed": s, "loss": n**-0.3 * np.exp(0.05 * rng.normal())}
+                for n in N for s in range(3)]  # fmt: skip
+        fit = fit_curve(pd.DataFrame(rows), draws=300)
+        inside += fit["low"] <= 0.3 <= fit["high"]
+        above += fit["high"] - fit["beta"] > fit["beta"] - fit["low"]
+    assert inside >= 50 and 12 <= above <= 48
+
+
 def test_a_diverged_seed_is_left_out():
     curve = table(lambda n: 1.0 / n)
     curve.loc[3, "loss"] = np.nan

@@ -181,7 +181,7 @@ def fig_sphere_exponents(exponents: pd.DataFrame, thickness: float) -> alt.TopLe
     return theme.finish(
         alt.hconcat(left, right, spacing=16),
         "sphere-exponents",
-        caption="Exponents fitted from 2d latents on, with 95 % intervals from autoencoders drawn again: "
+        caption="Exponents fitted from 2d latents on, with 95 % intervals from seeds and fit: "
         "spheres blue, shells orange. *Left:* of the loss itself, "
         f"{words}; dashed, the 0.05 that {{cite:t}}`michaud2025` report for spheres of 6 to 8 dimensions at "
         "up to ten thousand latents. *Right:* of what is left above an infinite tiling; ticks mark "
@@ -209,18 +209,24 @@ def _dots(table: pd.DataFrame, title: str, labels: bool) -> list[alt.Chart]:
 
 
 def fig_thickness(exponents: pd.DataFrame) -> alt.TopLevelMixin:
-    """The exponent of L(n) against the thickness of the shell, for every architecture."""
+    """The exponent of L(n) against the thickness of the shell, for every architecture.
+
+    ``exponents`` are of curves cut to widths they share (:func:`geowall.sae.curves.common`).
+    """
     table = labelled(exponents[exponents["floor"] == 0.0])
     ds = sorted(table.loc[table["architecture"] == "topk", "d"].unique())[-2:]
     panels = [_thickness_panel(table[table["d"] == d], bool(d == ds[0])) for d in ds]
     thick = table[table["d"] == ds[-1]].sort_values("thickness").groupby("autoencoder")["beta"]
     ends = {n: (g.iloc[0], g.iloc[-1]) for n, g in thick}
     listed = "; ".join(f"{n} {a:.2f} to {b:.2f}" for n, (a, b) in ends.items()).replace("-", "−")
+    spans = table[table["d"].isin(ds)].groupby("d")[["n_low", "n_high"]].first()
+    spans = " and ".join(f"{s.n_low} to {s.n_high} (d = {d})" for d, s in spans.iterrows())
     return theme.finish(
         alt.hconcat(*panels, spacing=10),
         "thickness",
-        caption="Exponent of L(n) from 2d latents on, against the half thickness of the shell (0: hollow), "
-        f"with 95 % intervals. From the thinnest to the thickest in {ds[-1]} dimensions: {listed}.",
+        caption="Exponent of L(n) against the half thickness of the shell (0: hollow), with 95 % intervals "
+        f"from seeds and fit. Every curve of a panel is fitted over the same widths, {spans} latents. From "
+        f"the thinnest to the thickest in {ds[-1]} dimensions: {listed}.",
         alt=f"Exponent against thickness, a line an architecture. In {ds[-1]} dimensions: {listed}.",
     )
 

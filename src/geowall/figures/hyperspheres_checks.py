@@ -1,4 +1,4 @@
-"""The figures of chapter 02 that test a reading: equal sparsity, better starts, close pairs made one.
+"""The figures of chapter 02 that test a reading: equal sparsity, better starts, close pairs, other shapes.
 
 >>> lost = pd.Series([0.0, 1e-15, 0.25])
 >>> visible(lost).tolist()
@@ -15,6 +15,7 @@ import pandas as pd
 
 from geowall.figures import theme
 from geowall.figures.hyperspheres import COLOURS, by_shape, labelled
+from geowall.sae.curves import best
 
 ERRORS = [1e-3, 0.6]  # shown
 LEAST = 1e-4  # what merging loses, where less cannot be told from nothing
@@ -193,3 +194,54 @@ def _pairs(table: pd.DataFrame, y: str, span: Sequence[float], title: str, first
     chart = alt.Chart(table).mark_circle(size=30, opacity=0.6)
     chart = chart.encode(x=x, y=height, color=colour, tooltip=tooltip)
     return chart.properties(width=118, height=120, **({"title": title} if above else {}))
+
+
+def fig_others(curves: pd.DataFrame) -> alt.TopLevelMixin:
+    """L(n) on manifolds by name, over its value at the narrowest width: a panel each, a line an architecture.
+
+    ``curves`` is :func:`geowall.sae.curves.other_manifolds`.
+    """
+    table = labelled(best(curves))
+    narrow = table.sort_values("n_latents").groupby(["manifold", "autoencoder"])["loss"].transform("first")
+    table = table.sort_values("n_latents").assign(share=table["loss"] / narrow)
+    table["worst_share"] = table["worst"] / narrow
+    names = list(dict.fromkeys(curves["manifold"]))
+    low = 0.8 * table["share"].min()
+    panels = [_other(table[table["manifold"] == name], name == names[0], low) for name in names]
+    last = table.groupby(["manifold", "autoencoder"], sort=False)["share"].last()
+    listed = "; ".join(
+        f"{name.replace('_', ' ')} (d = {int(curves.loc[curves['manifold'] == name, 'd'].iloc[0])}) "
+        + ", ".join(f"{a} {share:.3f}" for a, share in last[name].items())
+        for name in names
+    )
+    most = int(table["n_latents"].max())
+    return theme.finish(
+        alt.hconcat(*panels, spacing=8),
+        "others",
+        caption="Loss over that of the narrowest dictionary, on four manifolds that are neither sphere nor "
+        f"shell: best seed, and the range up to the worst. Dotted: 2d latents. At {most} latents: {listed}.",
+        alt=f"Four log-log panels of loss against latents. At {most} latents: {listed}.",
+    )
+
+
+def _other(part: pd.DataFrame, first: bool, low: float) -> alt.LayerChart:
+    colour = alt.Color("autoencoder:N", legend=None)
+    colour = colour.scale(domain=list(COLOURS), range=list(COLOURS.values()))
+    x = alt.X("n_latents:Q", title="latents n").scale(type="log", base=2, nice=False)
+    x = x.axis(values=[4, 16, 64, 256], grid=False)
+    y = alt.Y("share:Q", title="loss, over the narrowest" if first else None)
+    y = y.scale(type="log", domain=[low, 1.05], nice=False)
+    y = y.axis(values=[0.001, 0.01, 0.1, 0.3, 1.0], format="~g", labels=first)
+    tooltip = [
+        alt.Tooltip("autoencoder:N"),
+        alt.Tooltip("n_latents:Q", title="latents"),
+        alt.Tooltip("loss:Q", title="best seed", format=".4f"),
+        alt.Tooltip("worst:Q", title="worst seed", format=".4f"),
+    ]
+    base = alt.Chart(part).encode(x=x, color=colour)
+    band = base.mark_area(opacity=0.22).encode(y=y, y2="worst_share:Q")
+    lines = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=28)).encode(y=y, tooltip=tooltip)
+    twice = alt.Chart(pd.DataFrame({"n": [2 * int(part["d"].iloc[0])]})).mark_rule(strokeDash=[2, 3])
+    layers = [twice.encode(x="n:Q"), band, lines, *([_key(part["autoencoder"].unique(), colour)] * first)]
+    title = str(part["manifold"].iloc[0]).replace("_", " ")
+    return alt.layer(*layers).properties(width=118, height=290, title=title)

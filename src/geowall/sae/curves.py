@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 
 from geowall.kernels.sae_step import Rule
-from geowall.manifolds import Shell
+from geowall.manifolds import Shell, make
 from geowall.paths import GeowallError
 from geowall.sae.lasso import envelope, tiling_loss
 from geowall.sae.model import Sae
@@ -135,7 +135,7 @@ def labels(member: Member) -> dict[str, object]:
     return {
         "manifold": "sphere" if hollow else "shell",
         "d": member.manifold.d_model,
-        "thickness": member.manifold.thickness,
+        "thickness": getattr(member.manifold, "thickness", 0.0),
         "architecture": given.architecture,
         "penalty": " ".join(used),
     }
@@ -174,9 +174,10 @@ def best(curves: pd.DataFrame) -> pd.DataFrame:
 def exponents(curves: pd.DataFrame, n_bootstrap: int = 500, seed: int = 0) -> pd.DataFrame:
     """Two rows a curve, the exponent of L(n) and of L(n) - floor from 2 d latents on, ``floor`` the tiling's.
 
-    Columns: ``CURVE``, ``beta`` (minus the slope in logarithms), ``low``, ``high`` (95 %, seeds drawn again),
-    ``floor`` (what was subtracted), ``n_saturation`` (:func:`geowall.sae.scaling.fit_curve`). Where the floor
-    is zero there is one row; curves with fewer than three widths have none.
+    Columns: ``CURVE``, ``beta`` (minus the slope in logarithms), ``low``, ``high`` (95 %, of seeds and of the
+    fit), ``floor`` (what was subtracted), ``n_saturation`` (:func:`geowall.sae.scaling.fit_curve`), ``n_low``
+    and ``n_high`` (the widths fitted). Where the floor is zero there is one row; curves with fewer than three
+    widths have none.
     """
     rows = []
     for names, curve in curves.groupby(CURVE, sort=False):
@@ -186,11 +187,66 @@ def exponents(curves: pd.DataFrame, n_bootstrap: int = 500, seed: int = 0) -> pd
             continue
         floor = tiling_level(keys["d"], keys["thickness"], keys["penalty"], keys["architecture"])
         fit = fit_curve(past, floor, n_bootstrap, seed)
+        widths = {"n_low": past["n_latents"].min(), "n_high": past["n_latents"].max()}
         for suffix, subtracted in {"": 0.0, "_excess": floor}.items():
             if subtracted or not suffix:
                 ends = {name: fit[name + suffix] for name in ("beta", "low", "high")}
-                rows.append(keys | ends | {"floor": subtracted, "n_saturation": fit["n_saturation"]})
+                end = {"floor": subtracted, "n_saturation": fit["n_saturation"]}
+                rows.append(keys | ends | end | widths)
     return pd.DataFrame(rows)
+
+
+def common(curves: pd.DataFrame) -> pd.DataFrame:
+    """The rows at widths that every curve of a dimension has, so that their exponents can be compared.
+
+    A slope that flattens with n is smaller the wider it was measured: like must be fitted with like.
+    """
+    parts = []
+    for _, part in curves.groupby("d", sort=False):
+        has = part.groupby(CURVE, sort=False)["n_latents"].agg(set)
+        parts.append(part[part["n_latents"].isin(set.intersection(*has))])
+    return pd.concat(parts, ignore_index=True)
+
+
+def halves(curves: pd.DataFrame) -> pd.DataFrame:
+    """Is a slope one number? Of the best seeds, from 2 d to the width in the middle, and from there on.
+
+    Columns: ``CURVE``, ``n_low``, ``n_middle``, ``n_high`` (the middle is the width nearest to the geometric
+    mean of the ends), ``beta_low``, ``beta_high`` (minus the slope of a chord in logarithms).
+    """
+    rows = []
+    for names, curve in curves.groupby(CURVE, sort=False):
+        keys = dict(zip(CURVE, names, strict=True))
+        best = np.log(curve[curve["n_latents"] >= 2 * keys["d"]].groupby("n_latents")["loss"].min())
+        if len(best) < 3:
+            continue
+        n = np.log(best.index.to_numpy(dtype=float))
+        middle = 1 + int(np.abs(n[1:-1] - 0.5 * (n[0] + n[-1])).argmin())
+        ends = {"n_low": best.index[0], "n_middle": best.index[middle], "n_high": best.index[-1]}
+        slopes = [-(best.iloc[b] - best.iloc[a]) / (n[b] - n[a]) for a, b in ((0, middle), (middle, -1))]
+        rows.append(keys | ends | dict(zip(("beta_low", "beta_high"), slopes, strict=True)))
+    return pd.DataFrame(rows)
+
+
+def other_manifolds(
+    names: Sequence[str],
+    rules: Sequence[str],
+    n_latents: Sequence[int],
+    seeds: Sequence[int],
+    d: int = 8,
+    **training: object,
+) -> pd.DataFrame:
+    """A row an autoencoder of a manifold by name (:func:`geowall.manifolds.make`); ``d`` is for ripples.
+
+    Twice a manifold's dimensions are always among its widths. Columns: ``COLUMNS``, ``manifold`` the name.
+    """
+    shapes = {name: make(name, d) for name in names}
+    widths = {name: sorted({*n_latents, 2 * shapes[name].d_model}) for name in names}
+    keys = [(name, n, text, s) for name in names for text in rules for n in widths[name] for s in seeds]
+    members = [Member(shapes[name], n, rule(text), s) for name, n, text, s in keys]
+    named = pd.DataFrame([labels(m) | {"manifold": key[0]} for m, key in zip(members, keys, strict=True)])
+    table = trained(members, training).table
+    return pd.concat([named, table[COLUMNS[len(CURVE) :]]], axis=1)[COLUMNS]
 
 
 def falls(curves: pd.DataFrame) -> pd.DataFrame:

@@ -73,18 +73,21 @@ def _statistics(
     sae: Sae, mixture: Mixture, n_tokens: int, seed: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Firings of each latent, activity of each feature, both at once, and squared error by subspace."""
-    owner, frames = _owners(mixture), mixture.subspaces
+    owner = _owners(mixture)
+    # Without an ambient space the subspaces are the axes: a product with the identity only costs.
+    frames = mixture.subspaces if mixture.d_ambient else None
     fired, active = torch.zeros(sae.d_sae), torch.zeros(_count(mixture))
     together, error = torch.zeros(sae.d_sae, _count(mixture)), torch.zeros(_count(mixture))
     for start in range(0, n_tokens, TILE):
         count = min(TILE, n_tokens - start)
         drawn, is_active = mixture.draw_features(count, generator(derive(seed, "discovery", start)))
-        x = drawn @ frames
+        x = drawn if frames is None else drawn @ frames
         codes, on_feature = sae.encode(x), is_active.float()
         on = (codes > 0).float()
         fired, active = fired + on.sum(0), active + on_feature.sum(0)
         together += on.T @ on_feature
-        error.index_add_(0, owner, ((x - sae.decode(codes)) @ frames.T).square().sum(0))
+        missing = x - sae.decode(codes)
+        error.index_add_(0, owner, (missing if frames is None else missing @ frames.T).square().sum(0))
     return fired, active, together, error
 
 

@@ -34,7 +34,13 @@ COLUMNS = [
     "n_discovered",
     "predicted_n_on_manifold",
     "predicted_n_discovered",
+    "last_found",
+    "seen_last_found",
+    "first_missed",
+    "seen_first_missed",
 ]
+TESTED = 65_536  # tokens on which discovery is judged
+HELD = 2**24  # floats of tokens on which separation is measured: 64 MB
 
 
 def scene(world: Mapping[str, float]) -> Mixture:
@@ -90,21 +96,63 @@ def mixture(
     """A row an autoencoder: latents on the manifold and features discovered, beside the prediction.
 
     Columns: ``COLUMNS``. ``single`` has the measured ``n_latents, loss`` of the manifold alone. A latent is
-    on the manifold when most of its decoder row is; see :func:`geowall.sae.discovery.features` for the rest.
+    on the manifold when most of its decoder row is; see :func:`geowall.sae.discovery.features` for the rest,
+    and :func:`edges` for the last four.
     """
     rows = []
     for member, sae in _autoencoders(world, d_saes, l1, seeds, training):
-        found = features(sae, scene(world), 32_768)
+        found = features(sae, scene(world), TESTED)
         ideal = predicted(world, l1, single, member.n_latents)
         on = int(found["n_latents"].iloc[0])
-        rows.append((member.n_latents, member.seed, on, int(found["discovered"].sum()), *ideal))
+        stops = edges(world, found, training.get("steps", 1000) * training.get("batch", 512))
+        rows.append((member.n_latents, member.seed, on, int(found["discovered"].sum()), *ideal, *stops))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def edges(world: Mapping[str, float], found: pd.DataFrame, tokens: int) -> tuple[float, ...]:
+    """Where discovery stops, and how often training of ``tokens`` tokens has shown what lies there.
+
+    Returns the rank of the rarest discrete feature that was discovered and the tokens expected to have shown
+    it, and the same of the most frequent one that was missed; not a number where there is none.
+    """
+    p = scene(world).frequencies.double().numpy()
+    discovered = found.loc[found["kind"] == "discrete", "discovered"].to_numpy(dtype=bool)
+    ends: list[float] = []
+    for ranks in (np.flatnonzero(discovered)[-1:], np.flatnonzero(~discovered)[:1]):
+        ends += [float(ranks[0] + 1), float(p[ranks[0]] * tokens)] if len(ranks) else [np.nan, np.nan]
+    return tuple(ends)
+
+
+def lengths(
+    world: Mapping[str, float],
+    d_sae: int,
+    l1: float,
+    seeds: Sequence[int],
+    single: pd.DataFrame,
+    times: Sequence[int],
+    **training: object,
+) -> pd.DataFrame:
+    """The same mixture trained longer: is a feature missed because it was seen too rarely?
+
+    Columns: ``times`` (as long), those of :func:`mixture`, and ``specificity`` and ``loss`` of
+    :func:`separation`.
+    """
+    parts = []
+    for longer in times:
+        given = {**training, "steps": longer * training.get("steps", 1000)}
+        found = mixture(world, [d_sae], l1, seeds, single, **given)
+        apart = separation(world, [d_sae], l1, seeds, **given)[["d_sae", "seed", "specificity", "loss"]]
+        parts.append(found.merge(apart, on=["d_sae", "seed"]).assign(times=longer))
+    table = pd.concat(parts, ignore_index=True)
+    return table[["times", *COLUMNS, "specificity", "loss"]]
 
 
 def _autoencoders(
     world: Mapping[str, float], d_saes: Sequence[int], l1: float, seeds: Sequence[int], training: Mapping
 ) -> list[tuple[Member, Sae]]:
     members = [Member(scene(world), n, Rule("relu", l1=l1), s) for n in d_saes for s in seeds]
+    if not members:
+        return []
     return list(zip(members, trained(members, training).saes, strict=True))
 
 
@@ -118,7 +166,8 @@ def separation(
     less that of nothing), additivity_gap (their difference over the loss).
     """
     mixed, rows = scene(world), []
-    drawn, _ = mixed.draw_features(16_384, generator(derive(0, "separation")))
+    n_tokens = min(16_384, HELD // mixed.d_model)
+    drawn, _ = mixed.draw_features(n_tokens, generator(derive(0, "separation")))
     d = mixed.manifolds[0].d_model
     for member, sae in _autoencoders(world, d_saes, l1, seeds, training):
         parts = {"whole": drawn, "manifold": drawn.clone(), "discrete": drawn.clone()}

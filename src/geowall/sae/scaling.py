@@ -26,7 +26,11 @@ FLOORS = np.concatenate([np.linspace(0.0, 0.9, 46), 1.0 - np.geomspace(0.09, 1e-
 def fit_curve(
     curve: pd.DataFrame, floor: float | None = None, draws: int = 500, seed: int = 0
 ) -> dict[str, float]:
-    """Exponents of one curve, from the best seed at each n, with 95 % intervals from resampled seeds.
+    """Exponents of one curve, from the best seed at each n, with 95 % intervals.
+
+    An interval holds two errors, drawn together: the best of the seeds drawn again at every width, about its
+    own mean, since the best of a draw is never better than the best; and the straight line's residuals,
+    widened for the two numbers that were fitted and shared out among the widths again.
 
     Returns ``beta, low, high`` (of L), ``beta_excess, low_excess, high_excess`` (of L - floor), ``floor``,
     and ``n_saturation``: the smallest n whose loss is within 2 % of the best at any larger n (the largest n
@@ -42,16 +46,16 @@ def fit_curve(
     if floor is not None and floor >= best.min():
         why = f"the loss {best.min():.4g} is not above the floor {floor:.4g}"
         raise GeowallError("no exponent", why, "give a lower floor, or None to fit it")
-    picks = np.random.default_rng(seed).integers(losses.shape[1], size=(draws, *losses.shape))
+    random = np.random.default_rng(seed)
+    picks = random.integers(losses.shape[1], size=(draws, *losses.shape))
     drawn = np.take_along_axis(np.broadcast_to(losses, picks.shape), picks, axis=2).min(axis=2)
     base = floor if floor is not None else _straightest(n, best[None])[0]
     bases = np.full(draws, floor) if floor is not None else _straightest(n, drawn)
-    raw, excess = _slopes(n, drawn), _slopes(n, drawn - bases[:, None])
+    # The same widths are shared out for both slopes: an interval of their difference stays possible.
+    shares = random.integers(len(n), size=(draws, len(n)))
     return {
-        "beta": float(_slopes(n, best[None])[0]),
-        **_ends(raw, ""),
-        "beta_excess": float(_slopes(n, best[None] - base)[0]),
-        **_ends(excess, "_excess"),
+        **_interval(n, best, drawn, shares, ""),
+        **_interval(n, best - base, drawn - bases[:, None], shares, "_excess"),
         "floor": float(base),
         "n_saturation": int(n[saturation(best)]),
     }
@@ -92,6 +96,12 @@ def _straightest(n: np.ndarray, losses: Float[np.ndarray, "draw width"]) -> Floa
     return FLOORS[np.argmin(errors, axis=0)] * lowest
 
 
-def _ends(values: np.ndarray, suffix: str) -> dict[str, float]:
-    low, high = np.quantile(values, [0.025, 0.975])
-    return {f"low{suffix}": float(low), f"high{suffix}": float(high)}
+def _interval(n: np.ndarray, best: np.ndarray, drawn: np.ndarray, shares: np.ndarray, suffix: str) -> dict:
+    """Slope of the best seeds, and the ends of what seeds and residuals make of it."""
+    beta = float(_slopes(n, best[None])[0])
+    x, y = np.log(n) - np.log(n).mean(), np.log(best)
+    residuals = (y - y.mean() + beta * x) * np.sqrt(len(n) / (len(n) - 2))
+    of_seeds = _slopes(n, drawn)
+    of_fit = -(residuals[shares] @ x) / (x @ x)
+    low, high = np.quantile(beta + of_seeds - of_seeds.mean() + of_fit, [0.025, 0.975])
+    return {f"beta{suffix}": beta, f"low{suffix}": float(low), f"high{suffix}": float(high)}
