@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,27 @@ def test_a_corrupt_file_is_named_skipped_and_reported(place, tmp_path):
     assert "ValueError" in table.loc["layer_0/width_32/average_l0_3/params.npz", "status"]
     assert "7 dimensions" in table.loc["layer_0/width_8/average_l0_1/params.npz", "status"]
     assert table["nmse"].isna().sum() == 2
+
+
+def test_a_network_that_fails_is_reported_and_tried_again(place, tmp_path, monkeypatch):
+    chosen = inventory.checkpoints(str(place / "saes"), layers=[0])[:3]
+    chosen = [replace(c, path="", repo_id="made/up", about={}) for c in chosen]  # as on a hub
+    there = {c.name: place / "saes" / c.name for c in chosen}
+
+    def fetch(checkpoint, down=chosen[1].name):
+        if checkpoint.name == down:
+            raise inventory.NotFetchedError("it was not fetched", "the hub could not be reached", "run again")
+        return there[checkpoint.name]
+
+    monkeypatch.setattr(inventory, "fetch", fetch)
+    for _ in range(2):  # an outage that lasts
+        table = cluster.measure(chosen, sample(place), tmp_path)["checkpoints"]
+        assert table["status"].tolist() == ["measured", "the hub could not be reached", "measured"]
+        assert len(lines(tmp_path)) == 2
+    monkeypatch.setattr(inventory, "fetch", lambda checkpoint: fetch(checkpoint, down=""))
+    table = cluster.measure(chosen, sample(place), tmp_path)["checkpoints"]
+    assert (table["status"] == "measured").all() and table["nmse"].notna().all()
+    assert set(lines(tmp_path).values()) == {1} and not list(tmp_path.glob(".not-done*"))
 
 
 ABOUT = {"model": "toy", "site": "res", "seed": 0, "schedule": "matched"}
