@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import torch
 
-from geowall.census import cluster, curves, discovery, manifolds, ranks, rows
+from geowall.census import alone, cluster, curves, discovery, manifolds, ranks, rows
 from geowall.census.ledger import Ledger
 from geowall.census.sample import Sample
 from geowall.census.work import Settings
@@ -30,7 +30,18 @@ from geowall.paths import GeowallError
 from geowall.sae import gemma_scope, inventory
 from geowall.sae.model import Sae
 
-MODULES = ["cluster", "curves", "discovery", "ledger", "manifolds", "ranks", "rows", "sample", "work"]
+MODULES = [
+    "alone",
+    "cluster",
+    "curves",
+    "discovery",
+    "ledger",
+    "manifolds",
+    "ranks",
+    "rows",
+    "sample",
+    "work",
+]
 TOKENS, D = 3000, 24
 
 
@@ -351,3 +362,28 @@ def test_isolated_curves_fall_and_say_what_they_are_of():
     table = manifolds.isolated(seen, [2, 16], ["topk k=1"], [0], steps=200)
     loss = table.set_index(["setting", "n_latents"])["loss"]
     assert set(table["manifold"]) == {"angle"} and (loss[:, 16] < 0.5 * loss[:, 2]).all()
+
+
+def test_intervals_of_manifolds_alone_hold_a_known_difference():
+    """Two laws with noise of their own in each draw: the interval of their difference holds the truth."""
+    random, n, hits = np.random.default_rng(0), [16, 32, 64, 128], 0
+    for _ in range(100):
+        parts = []
+        for setting, beta in (("tokens", 0.3), ("gaussian", 0.4)):
+            for draw in range(7):
+                loss = np.power(n, -beta) * np.exp(0.05 * random.standard_normal(4))
+                own = {"layer": 0, "manifold": "m", "setting": setting, "architecture": "topk", "draw": draw}
+                parts.append(pd.DataFrame({"n_latents": n, "loss": loss, "l0": 2.0, **own}))
+        found = alone.differences(pd.concat(parts)).iloc[0]
+        hits += found["low"] <= -0.1 <= found["high"]
+    assert hits >= 88 and found["difference"] == pytest.approx(found["beta"] - found["beta_gaussian"])
+    table = alone.summary(pd.concat(parts))
+    assert len(table) == 8 and (table["low"] < table["loss"]).all() and (table["loss"] < table["high"]).all()
+
+
+def test_documents_are_drawn_whole():
+    documents = np.repeat([5, 2, 9], [4, 1, 3])
+    rows = alone.drawn(documents, seed=1)
+    taken = Counter(documents[rows])
+    assert all(taken[d] % (documents == d).sum() == 0 for d in taken)
+    assert sum(taken[d] // (documents == d).sum() for d in taken) == 3

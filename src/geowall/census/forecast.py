@@ -1,7 +1,7 @@
 """What chapter 05 will cost before it runs: arithmetic on the list of checkpoints, and this machine's speed.
 
 >>> given = {"model": "lab-small", "source": "grid", "widths": [128], "penalties": [0.01], "steps": 100}
->>> given |= {"layer": 6, "ladder": [64], "n_tokens": 8000}
+>>> given |= {"layer": 6, "ladder": [64], "n_tokens": 8000, "keep_files": True, "repeats": 1}
 >>> sorted(forecast(given, rate=5e10))[:3], forecast(given, rate=5e10)["download_mb"]
 (['basis', 'disk_mb', 'download_mb'], 0.0)
 """
@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from geowall.language import hub
+from geowall.language import cost, hub
 from geowall.paths import GeowallError
 from geowall.sae import inventory
 from geowall.sae.gemma_scope import open_checked
 
 TRAINING = 12.0  # products of latents x dimensions in a step of training, for each token
+TEXT = 6  # times the tokens of the census that a grid is trained on
 REST = 45.0  # seconds of everything else: text, labels, manifolds alone, figures
 
 
@@ -29,33 +31,46 @@ def forecast(given: Mapping[str, object], rate: float | None = None) -> dict[str
     ``rate`` is the floating-point operations a second of a matrix product here; measured by default. Download
     time is not in it: the network's speed is not known.
     """
-    rate, tokens = rate or speed(), int(given["n_tokens"])
-    d, layers, sizes, training, download = (_grid if given["source"] == "grid" else _listed)(given)
-    widest = max(sizes)
-    work = training + sum(2.0 * n * d * tokens for n in sizes)
-    activations = 4.0 * tokens * d * layers * (7 if given["source"] == "grid" else 1)
-    on_disk = 4.0 * 2 * d * sum(sizes) if given["source"] == "grid" else float(download)
-    cuda = torch.cuda.is_available()
-    held = 4.0 * (4 * widest * d + 3 * tokens * d)
+    rate, tokens, own = rate or speed(), int(given["n_tokens"]), given["source"] == "grid"
+    plan = (_grid if own else _listed)(given)
+    weights, download = cost.weights(str(given["model"]))
+    read = tokens * (1 + TEXT * int(given["repeats"]) if own else 1)
+    work = plan.training + sum(2.0 * n * plan.d * tokens for n in plan.sizes) + 2.0 * weights * read
+    activations = 4.0 * plan.d * plan.layers * tokens * (1 + TEXT if own else 1)
+    held = 4.0 * (weights + 4 * max(plan.sizes) * plan.d + 3 * tokens * plan.d)
     return {
         "seconds": REST + work / rate,
         "memory_mb": 900.0 + held / 1e6,
-        "gpu_mb": held / 1e6 if cuda else 0.0,
-        "disk_mb": (activations + on_disk) / 1e6,
-        "download_mb": download / 1e6,
-        "basis": f"{len(sizes)} checkpoints at this machine's matrix product, download time not counted",
+        "gpu_mb": held / 1e6 if torch.cuda.is_available() else 0.0,
+        "disk_mb": (activations + plan.kept + download) / 1e6,
+        "download_mb": (plan.download + download) / 1e6,
+        "basis": f"{len(plan.sizes)} checkpoints and the model's forward passes at this machine's matrix "
+        "product, download time not counted",
     }
 
 
-Plan = tuple[int, int, list[int], float, float]  # d_model, layers, widths, operations of training, bytes
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: widths of all checkpoints, operations of training them, bytes to have and to keep."""
+
+    d: int
+    layers: int
+    sizes: list[int]
+    training: float
+    download: float
+    kept: float
 
 
 def _grid(given: Mapping[str, object]) -> Plan:
     config = hub.config(str(given["model"]))
     config = getattr(config, "text_config", config)
     d, layers = config.hidden_size, config.num_hidden_layers
-    sizes = [n for n in given["widths"] for _ in given["penalties"]] * layers + list(given["ladder"])
-    return d, layers, sizes, sum(2.0 * TRAINING * n * d * given["steps"] * 512 for n in sizes), 0.0
+    ladders = 1 + 3 * int(given["repeats"])
+    sizes = [n for n in given["widths"] for _ in given["penalties"]] * layers + list(
+        given["ladder"]
+    ) * ladders
+    training = sum(2.0 * TRAINING * n * d * given["steps"] * 512 for n in sizes)
+    return Plan(d, layers, sizes, training, 0.0, 4.0 * 2 * d * sum(sizes))
 
 
 def _listed(given: Mapping[str, object]) -> Plan:
@@ -68,7 +83,9 @@ def _listed(given: Mapping[str, object]) -> Plan:
         raise GeowallError("nothing to forecast", f"{source} has none of these widths", "choose others")
     d = inventory.D_MODEL.get(model.rpartition("/")[2]) or open_checked(Path(every[0].path))[0].d_model
     layers, sizes = len({c.layer for c in every}), [c.d_sae for c in found.values()]
-    return d, layers, sizes, 0.0, float(inventory.download_bytes(found.values()))
+    stay = found.values() if given["keep_files"] else ladder
+    download, kept = (float(inventory.download_bytes(own)) for own in (found.values(), stay))
+    return Plan(d, layers, sizes, 0.0, download, kept)
 
 
 def speed() -> float:

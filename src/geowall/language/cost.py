@@ -100,6 +100,13 @@ def of_chapter(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def weights(model: str) -> tuple[int, float]:
+    """Weights of a model that take part in reading it, the embedding left out, and bytes to download."""
+    config, download, _ = _known(model)
+    whole = _hollow(config)
+    return _parameters(config) - whole.get_input_embeddings().weight.numel(), download
+
+
 def _known(model: str) -> tuple[PretrainedConfig, float, str]:
     """Configuration of a model, bytes to download, and where both are known from.
 
