@@ -92,12 +92,13 @@ def chosen(tokens: Setting, grid: Setting) -> list[Checkpoint]:
 
     ``grid`` holds ``source``, and for a grid ``widths``, ``penalties`` (JumpReLU's), ``steps``, ``sequences``
     and ``seed`` (:func:`geowall.language.saes.grid`). ``layers``, and for the hub or a folder ``widths``,
-    choose among them where they are given. ``keep_files`` says whether downloads stay: they do by default.
+    choose among them where they are given. Files of ``hub`` are not kept once measured; those of ``hub+keep``
+    are, and so is what ``keep_files`` says to keep.
     """
     layers, source, model = grid.get("layers") or None, str(grid["source"]), str(tokens["model"])
     if source == "grid":
         return inventory.checkpoints(str(_trained(json.dumps([tokens, grid], sort_keys=True))), model, layers)
-    found = inventory.checkpoints(source, model, layers)
+    found = inventory.checkpoints(source.removesuffix(inventory.KEEP), model, layers)
     widths, blocks = grid.get("widths") or None, _blocks(model)
     found = [c for c in found if (not widths or c.d_sae in widths) and c.layer < blocks]
     if not found:
@@ -141,8 +142,11 @@ def taken(tokens: Setting, grid: Setting, cluster: str = "") -> dict[str, pd.Dat
 @functools.lru_cache(maxsize=2)
 def _taken(tokens: str, grid: str, cluster: str) -> dict[str, pd.DataFrame]:
     setting = json.loads(tokens), json.loads(grid)
-    kept = setting[1].pop("keep_files", True)  # results are the same, and so is their folder
-    written = json.dumps(setting[1], sort_keys=True)
+    kept = setting[1].pop("keep_files", False) or setting[1]["source"] != "hub"
+    setting[1]["source"] = setting[1]["source"].removesuffix(inventory.KEEP)
+    written = json.dumps(
+        setting[1], sort_keys=True
+    )  # kept or not, results are the same, and so is their folder
     name = hashlib.sha256(f"{tokens} {written}".encode()).hexdigest()[:12]
     everything = chosen(*setting), sample(setting[0]), folder() / f"rows-{name}"
     workers, scheduler = (int(cluster), "") if cluster.isdigit() else (0, cluster)

@@ -1,7 +1,7 @@
 """What chapter 05 will cost before it runs: arithmetic on the list of checkpoints, and this machine's speed.
 
 >>> given = {"model": "lab-small", "source": "grid", "widths": [128], "penalties": [0.01], "steps": 100}
->>> given |= {"layer": 6, "ladder": [64], "n_tokens": 8000, "keep_files": True, "repeats": 1}
+>>> given |= {"layer": 6, "ladder": [64], "n_tokens": 8000}
 >>> sorted(forecast(given, rate=5e10))[:3], forecast(given, rate=5e10)["download_mb"]
 (['basis', 'disk_mb', 'download_mb'], 0.0)
 """
@@ -22,6 +22,7 @@ from geowall.sae.gemma_scope import open_checked
 
 TRAINING = 12.0  # products of latents x dimensions in a step of training, for each token
 TEXT = 6  # times the tokens of the census that a grid is trained on
+LADDERS = 2  # at each of three layers, from different seeds
 REST = 45.0  # seconds of everything else: text, labels, manifolds alone, figures
 
 
@@ -34,7 +35,7 @@ def forecast(given: Mapping[str, object], rate: float | None = None) -> dict[str
     rate, tokens, own = rate or speed(), int(given["n_tokens"]), given["source"] == "grid"
     plan = (_grid if own else _listed)(given)
     weights, download = cost.weights(str(given["model"]))
-    read = tokens * (1 + TEXT * int(given["repeats"]) if own else 1)
+    read = tokens * (1 + TEXT * LADDERS if own else 1)
     work = plan.training + sum(2.0 * n * plan.d * tokens for n in plan.sizes) + 2.0 * weights * read
     activations = 4.0 * plan.d * plan.layers * tokens * (1 + TEXT if own else 1)
     held = 4.0 * (weights + 4 * max(plan.sizes) * plan.d + 3 * tokens * plan.d)
@@ -65,7 +66,7 @@ def _grid(given: Mapping[str, object]) -> Plan:
     config = hub.config(str(given["model"]))
     config = getattr(config, "text_config", config)
     d, layers = config.hidden_size, config.num_hidden_layers
-    ladders = 1 + 3 * int(given["repeats"])
+    ladders = 1 + 3 * LADDERS
     sizes = [n for n in given["widths"] for _ in given["penalties"]] * layers + list(
         given["ladder"]
     ) * ladders
@@ -76,14 +77,14 @@ def _grid(given: Mapping[str, object]) -> Plan:
 def _listed(given: Mapping[str, object]) -> Plan:
     """The list of Gemma Scope needs no network; a folder's checkpoints are counted where they lie."""
     source, model = str(given["source"]), str(given["model"])
-    every = inventory.checkpoints(source, model)
+    every = inventory.checkpoints(source.removesuffix(inventory.KEEP), model)
     ladder = [c for c in every if c.layer == given["layer"] and c.d_sae in given["ladder"]]
     found = {c.key: c for c in [*ladder, *(c for c in every if c.d_sae in given["widths"])]}
     if not found:
         raise GeowallError("nothing to forecast", f"{source} has none of these widths", "choose others")
     d = inventory.D_MODEL.get(model.rpartition("/")[2]) or open_checked(Path(every[0].path))[0].d_model
     layers, sizes = len({c.layer for c in every}), [c.d_sae for c in found.values()]
-    stay = found.values() if given["keep_files"] else ladder
+    stay = ladder if source == "hub" else found.values()
     download, kept = (float(inventory.download_bytes(own)) for own in (found.values(), stay))
     return Plan(d, layers, sizes, 0.0, download, kept)
 

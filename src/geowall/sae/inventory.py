@@ -33,6 +33,7 @@ class NotFetchedError(GeowallError):
 
 
 LIST = ROOT / "data" / "published" / "gemma_scope_checkpoints.csv"
+KEEP = "+keep"  # at the end of a source: its files stay on this disk
 D_MODEL = {"gemma-2-2b": 2304, "gemma-2-9b": 3584}
 
 
