@@ -22,7 +22,6 @@ from geowall.sae.gemma_scope import open_checked
 
 TRAINING = 12.0  # products of latents x dimensions in a step of training, for each token
 TEXT = 6  # times the tokens of the census that a grid is trained on
-LADDERS = 2  # at each of three layers, from different seeds
 REST = 45.0  # seconds of everything else: text, labels, manifolds alone, figures
 
 
@@ -35,7 +34,7 @@ def forecast(given: Mapping[str, object], rate: float | None = None) -> dict[str
     rate, tokens, own = rate or speed(), int(given["n_tokens"]), given["source"] == "grid"
     plan = (_grid if own else _listed)(given)
     weights, download = cost.weights(str(given["model"]))
-    read = tokens * (1 + TEXT * LADDERS if own else 1)
+    read = tokens * (1 + TEXT * _repeats(given) if own else 1)
     work = plan.training + sum(2.0 * n * plan.d * tokens for n in plan.sizes) + 2.0 * weights * read
     activations = 4.0 * plan.d * plan.layers * tokens * (1 + TEXT if own else 1)
     held = 4.0 * (weights + 4 * max(plan.sizes) * plan.d + 3 * tokens * plan.d)
@@ -66,12 +65,17 @@ def _grid(given: Mapping[str, object]) -> Plan:
     config = hub.config(str(given["model"]))
     config = getattr(config, "text_config", config)
     d, layers = config.hidden_size, config.num_hidden_layers
-    ladders = 1 + 3 * LADDERS
+    ladders = 1 + 3 * _repeats(given)
     sizes = [n for n in given["widths"] for _ in given["penalties"]] * layers + list(
         given["ladder"]
     ) * ladders
     training = sum(2.0 * TRAINING * n * d * given["steps"] * 512 for n in sizes)
     return Plan(d, layers, sizes, training, 0.0, 4.0 * 2 * d * sum(sizes))
+
+
+def _repeats(given: Mapping[str, object]) -> int:
+    """Ladders that the chapter trains at each of three layers."""
+    return 2 if int(given["n_tokens"]) > 10_000 else 1
 
 
 def _listed(given: Mapping[str, object]) -> Plan:

@@ -110,7 +110,8 @@ def fig_manifold_loss(losses: pd.DataFrame, exponents: pd.DataFrame, layer: int)
     tips = ["panel:N", "what:N", "n_latents:Q", alt.Tooltip("loss:Q", format=".4f")]
     base = alt.Chart().encode(x=x, y=y, color=alt.Color("what:N", title=None, scale=scale))
     line, dots = base.mark_line(strokeWidth=1.6), base.mark_circle(size=30, opacity=1).encode(tooltip=tips)
-    bars = base.mark_rule(opacity=0.5).encode(y=y.field("least"), y2="most:Q")
+    ends = alt.Y("least:Q", title="loss, share of variance").scale(type="log", nice=False, padding=6)
+    bars = alt.Chart().mark_rule(opacity=0.5).encode(x=x, y=ends, y2="most:Q", color=base.encoding.color)
     rows = []
     for architecture, name in RULES.items():
         own = table[table["architecture"] == architecture]
