@@ -3,7 +3,7 @@
 The model is a random Gemma 2 of 8 layers, d = 512; the work is 16,384 tokens in sequences of 256. Ours traces
 with nnsight, copies, hashes and stores every layer's residual stream; the peer is the decoder without its
 head, with hooks that hold each layer's output until its batch is done and keep nothing after. The gate:
-what is on disk equals ``hidden_states`` bit for bit.
+what is on disk equals ``hidden_states`` bit for bit: the last layer after the final norm, which is their end.
 """
 
 from __future__ import annotations
@@ -58,9 +58,10 @@ def gate(work: Gemma2ForCausalLM, ids: torch.Tensor) -> float:
         store = ours(work, ids, Path(folder) / "store")
         options = {"output_hidden_states": True, "use_cache": False}
         states = [work(part, **options).hidden_states for part in ids.split(batch)]
-        worst = 0.0
-        for layer in range(work.config.num_hidden_layers - 1):
+        worst, last = 0.0, work.config.num_hidden_layers - 1
+        for layer in range(last + 1):
             found = torch.from_numpy(store.read(Site("res", layer)))
+            found = work.model.norm(found) if layer == last else found
             expected = torch.cat([state[layer + 1].reshape(-1, found.shape[1]) for state in states])
             worst = max(worst, float((found - expected).abs().max()))
     if worst:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import pandas as pd
 import pytest
 import torch
 
-from geowall.census import cluster, curves, discovery, manifolds, ranks, rows
+from geowall.census import alone, cluster, curves, discovery, manifolds, ranks, rows
 from geowall.census.ledger import Ledger
 from geowall.census.sample import Sample
 from geowall.census.work import Settings
@@ -29,7 +30,18 @@ from geowall.paths import GeowallError
 from geowall.sae import gemma_scope, inventory
 from geowall.sae.model import Sae
 
-MODULES = ["cluster", "curves", "discovery", "ledger", "manifolds", "ranks", "rows", "sample", "work"]
+MODULES = [
+    "alone",
+    "cluster",
+    "curves",
+    "discovery",
+    "ledger",
+    "manifolds",
+    "ranks",
+    "rows",
+    "sample",
+    "work",
+]
 TOKENS, D = 3000, 24
 
 
@@ -136,6 +148,27 @@ def test_a_corrupt_file_is_named_skipped_and_reported(place, tmp_path):
     assert "ValueError" in table.loc["layer_0/width_32/average_l0_3/params.npz", "status"]
     assert "7 dimensions" in table.loc["layer_0/width_8/average_l0_1/params.npz", "status"]
     assert table["nmse"].isna().sum() == 2
+
+
+def test_a_network_that_fails_is_reported_and_tried_again(place, tmp_path, monkeypatch):
+    chosen = inventory.checkpoints(str(place / "saes"), layers=[0])[:3]
+    chosen = [replace(c, path="", repo_id="made/up", about={}) for c in chosen]  # as on a hub
+    there = {c.name: place / "saes" / c.name for c in chosen}
+
+    def fetch(checkpoint, down=chosen[1].name):
+        if checkpoint.name == down:
+            raise inventory.NotFetchedError("it was not fetched", "the hub could not be reached", "run again")
+        return there[checkpoint.name]
+
+    monkeypatch.setattr(inventory, "fetch", fetch)
+    for _ in range(2):  # an outage that lasts
+        table = cluster.measure(chosen, sample(place), tmp_path)["checkpoints"]
+        assert table["status"].tolist() == ["measured", "the hub could not be reached", "measured"]
+        assert len(lines(tmp_path)) == 2
+    monkeypatch.setattr(inventory, "fetch", lambda checkpoint: fetch(checkpoint, down=""))
+    table = cluster.measure(chosen, sample(place), tmp_path)["checkpoints"]
+    assert (table["status"] == "measured").all() and table["nmse"].notna().all()
+    assert set(lines(tmp_path).values()) == {1} and not list(tmp_path.glob(".not-done*"))
 
 
 ABOUT = {"model": "toy", "site": "res", "seed": 0, "schedule": "matched"}
@@ -329,3 +362,28 @@ def test_isolated_curves_fall_and_say_what_they_are_of():
     table = manifolds.isolated(seen, [2, 16], ["topk k=1"], [0], steps=200)
     loss = table.set_index(["setting", "n_latents"])["loss"]
     assert set(table["manifold"]) == {"angle"} and (loss[:, 16] < 0.5 * loss[:, 2]).all()
+
+
+def test_intervals_of_manifolds_alone_hold_a_known_difference():
+    """Two laws with noise of their own in each draw: the interval of their difference holds the truth."""
+    random, n, hits = np.random.default_rng(0), [16, 32, 64, 128], 0
+    for _ in range(100):
+        parts = []
+        for setting, beta in (("tokens", 0.3), ("gaussian", 0.4)):
+            for draw in range(7):
+                loss = np.power(n, -beta) * np.exp(0.05 * random.standard_normal(4))
+                own = {"layer": 0, "manifold": "m", "setting": setting, "architecture": "topk", "draw": draw}
+                parts.append(pd.DataFrame({"n_latents": n, "loss": loss, "l0": 2.0, **own}))
+        found = alone.differences(pd.concat(parts)).iloc[0]
+        hits += found["low"] <= -0.1 <= found["high"]
+    assert hits >= 88 and found["difference"] == pytest.approx(found["beta"] - found["beta_gaussian"])
+    table = alone.summary(pd.concat(parts))
+    assert len(table) == 8 and (table["low"] < table["loss"]).all() and (table["loss"] < table["high"]).all()
+
+
+def test_documents_are_drawn_whole():
+    documents = np.repeat([5, 2, 9], [4, 1, 3])
+    rows = alone.drawn(documents, seed=1)
+    taken = Counter(documents[rows])
+    assert all(taken[d] % (documents == d).sum() == 0 for d in taken)
+    assert sum(taken[d] // (documents == d).sum() for d in taken) == 3

@@ -127,9 +127,14 @@ def test_the_gemma_profile_runs_from_a_hand_made_hub(hub, text, tmp_path):
 
 
 def test_what_it_will_cost_is_known_without_a_network():
-    given = {"model": "google/gemma-2-2b", "source": "hub", "widths": [2**14, 2**16], "layer": 12}
-    row = forecast.forecast(given | {"ladder": [2**20], "n_tokens": 1000}, rate=1e12)
-    assert row["download_mb"] == pytest.approx(0.2e6 + 6 * 19_330, rel=0.02)
-    assert row["seconds"] > forecast.REST and "276 checkpoints" in row["basis"]
+    given = {"model": "google/gemma-2-2b", "source": "hub+keep", "widths": [2**14, 2**16], "layer": 12}
+    given |= {"ladder": [2**20], "n_tokens": 1000}
+    row = forecast.forecast(given, rate=1e12)
+    weights = 4 * 2614.3  # MB of the language model
+    assert row["download_mb"] == pytest.approx(0.2e6 + 6 * 19_330 + weights, rel=0.02)
+    assert row["seconds"] > forecast.REST + 2 * 2e9 * 1000 / 1e12 and "276 checkpoints" in row["basis"]
+    streamed = forecast.forecast(given | {"source": "hub"}, rate=1e12)
+    assert row["disk_mb"] - streamed["disk_mb"] == pytest.approx(0.2e6, rel=0.02)
+    assert streamed["download_mb"] == row["download_mb"]
     with pytest.raises(GeowallError, match="nothing to forecast"):
-        forecast.forecast(given | {"widths": [7], "ladder": [7], "n_tokens": 1000}, rate=1e12)
+        forecast.forecast(given | {"widths": [7], "ladder": [7]}, rate=1e12)

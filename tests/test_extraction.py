@@ -144,10 +144,11 @@ def test_a_longer_bos_changes_the_mean_square_as_the_equation_says(chosen):
 
 
 def test_the_forecast_foretells_an_extraction(chosen):
-    """Disk nearly; time within a wide band, since test machines are shared (the chapter asks for two)."""
-    table = cost.foretold(chosen).set_index("quantity")
-    assert 0.2 < table.loc["time", "ratio"] < 5
-    assert table.loc["disk", "ratio"] == pytest.approx(1, abs=0.6)  # a tiny store is half padding
+    """Within a factor of two, as the chapter asks, whatever else the machine does."""
+    longer = {**chosen, "n_sequences": 48, "context": 64}
+    table = cost.foretold(longer).set_index("quantity")
+    assert 0.5 < table.loc["time", "ratio"] < 2
+    assert table.loc["disk", "ratio"] == pytest.approx(1, abs=0.1)
     assert table.loc["download", "measured"] == table.loc["GPU memory", "measured"] == 0
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geowall.census import chapter, curves
+from geowall.census import alone, chapter, curves
 from geowall.census.ranks import slopes
 from geowall.figures import census, census_latents, census_manifolds, renderer
 from geowall.laws import published
@@ -131,7 +131,7 @@ def test_neighbours_ranks_and_discovery():
     counts = pd.DataFrame(
         {"d_sae": [64, 128, 64, 128], "tau": [0.5, 0.5, 0.7, 0.7], "n_discovered": [32, 64, 8, 8]}
     )
-    counts = counts.assign(layer=1, rank_l0=0, n_chance=[2, 2, 0, 0], l0=9.0, n_live=counts["d_sae"])
+    counts = counts.assign(layer=1, rank_l0=0, seed=0, n_chance=[2, 2, 0, 0], l0=9.0, n_live=counts["d_sae"])
     shown(
         census_latents.fig_discovery(counts, 1),
         "discovery-widths",
@@ -140,6 +140,10 @@ def test_neighbours_ranks_and_discovery():
         "50% at",
     )
     assert chapter.growth(counts)["exponent"].round(6).tolist() == [1.0, 0.0]
+    again = chapter.growth(pd.concat([counts, counts.assign(seed=1, n_discovered=[32, 32, 8, 8])]))
+    overall = chapter.growth_overall(again).set_index("tau")
+    assert overall["ladders"].tolist() == [2, 2] and overall.loc[0.5, "exponent"] == pytest.approx(0.5)
+    assert overall.loc[0.5, "low"] < 0 < 1 < overall.loc[0.5, "high"]  # two ladders say next to nothing
 
 
 def test_classes_coordinates_and_manifolds():
@@ -182,7 +186,9 @@ def test_classes_coordinates_and_manifolds():
             }
             rows.append(row | inside | {"low": 0.9 * n**-0.5, "high": 1.1 * n**-0.5})
     losses = pd.DataFrame(rows)
-    exponents = chapter.manifold_exponents(losses)
+    by_itself = losses[losses["setting"] != "in the dictionary"].assign(draw=0)
+    again = [by_itself.assign(draw=i, loss=by_itself["loss"] * (1 + 0.01 * i)) for i in (1, 2, 3)]
+    exponents = alone.exponents(pd.concat([by_itself, *again]))
     assert set(exponents["setting"]) == {"tokens", "gaussian"}
     said = "position in the line 0.30 (Gaussian 0.40)"
     shown(census_manifolds.fig_manifold_loss(losses, exponents, 1), "manifold-loss", said)

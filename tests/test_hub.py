@@ -60,6 +60,10 @@ def test_a_model_of_the_hub_is_found_and_loaded_from_a_cache_offline(cache, monk
     assert model.config._attn_implementation == "eager" and not model.training
     assert not any(weight.requires_grad for weight in model.parameters())
     assert hub.digest(model) == hub.digest(tiny()) != hub.digest(tiny().bfloat16())
+    before = hub.digest(model)
+    with torch.no_grad():
+        next(model.parameters())[0] += 1
+    assert hub.digest(model) != before  # it is remembered, but not past a change
     assert hub.config("google/gemma-2-2b").num_hidden_layers == 3
     assert hub.tokenizer("google/gemma-2-2b")("abc")["input_ids"] == [3, 4, 5]
     half = hub.load("google/gemma-2-2b", dtype="bfloat16", device="cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from geowall import __main__ as command_line
 from geowall import sae
+from geowall.kernels.evaluate import Tokens, evaluate
 from geowall.language import corpus, lab, saes, tokens
 from geowall.language.sites import Site
 from geowall.language.store import Store
@@ -130,3 +132,30 @@ def test_the_command_trains_and_says_so(world: Path, capsys):
     assert command_line.main([*command, *more]) == 0
     assert "trained" in capsys.readouterr().err
     assert [c.d_sae for c in gemma_scope.local(world / "command")] == [16]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("sae_lens") is None, reason="sae_lens is of the extra `peers`")
+def test_sae_lens_opens_a_checkpoint_of_the_grid_and_agrees(world: Path, trained: Path, monkeypatch):
+    """By its own loader for Gemma Scope, which finds the file on this disk instead of the hub."""
+    from sae_lens import SAE
+    from sae_lens.loading import pretrained_sae_loaders as loaders
+
+    checkpoint = next(c for c in gemma_scope.local(trained) if c.about["architecture"] == "jumprelu")
+    ours, x = gemma_scope.read(Path(checkpoint.path)), activations(world).read(Site("res", checkpoint.layer))
+
+    def from_disk(repo_id: str, filename: str, subfolder: str, **_: object) -> str:
+        return str(trained / subfolder / filename)
+
+    def sized(*given, cfg_overrides, **named):  # the loader takes the sizes from the names of Gemma's
+        sizes = {"d_in": ours.d_model, "d_sae": ours.d_sae}
+        own = {**(cfg_overrides or {}), **sizes}
+        return loaders.gemma_2_sae_huggingface_loader(*given, cfg_overrides=own, **named)
+
+    monkeypatch.setattr(loaders, "hf_hub_download", from_disk)
+    place = checkpoint.name.removesuffix("/params.npz")
+    peer = SAE.from_pretrained("lab/gemma-scope-2b-pt-res", place, converter=sized)
+    x = torch.from_numpy(x[:500])
+    found, codes = evaluate(ours, Tokens(x)), peer.encode(x)
+    assert torch.equal(found.l0, (codes > 0).sum(1)) and found.l0.sum() > 0
+    error = (x - peer.decode(codes)).square().sum(1).double()
+    assert torch.allclose(found.squared_error, error, rtol=1e-4)

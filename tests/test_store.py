@@ -13,6 +13,7 @@ import time
 import fsspec
 import numpy as np
 import pytest
+import torch
 import zarr
 
 from geowall.language.sites import Site
@@ -81,6 +82,49 @@ def test_any_reader_of_zarr_3_can_open_it(made):
     assert array.shards == (SHARD, 7) and np.array_equal(array[:], values()[SITES[1]])
 
 
+@pytest.mark.parametrize(("dtype", "rows", "shard_rows"), [("float32", 100, 16), ("bfloat16", 1500, 1024)])
+def test_files_are_those_that_zarr_writes(dtype, rows, shard_rows, tmp_path):
+    """Byte for byte: whole shards and cut ones, with one chunk and with several, zeros, norms and sums."""
+    widths = {"layer_0/res": 5, "layer_0/mlp": 700, "layer_1/res": 700}
+    about = {"widths": widths, "rows": rows, "dtype": dtype}
+    random = np.random.default_rng(0)
+    x = {Site.parse(name): random.standard_normal((rows, d)).astype(np.float32) for name, d in widths.items()}
+    x[Site("res", 0)][:shard_rows] = 0
+    with Writer(tmp_path / "s", about, {}, shard_rows) as writer:
+        writer.add(0, {site: torch.from_numpy(values) for site, values in x.items()})
+    ours = zarr.open_group(tmp_path / "s", mode="r")
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        for name in (*widths, "norm", "sum"):
+            values, like = ours[name][:], ours[name].metadata.to_dict()
+            held = {"chunks": ours[name].chunks, "shards": ours[name].shards, "fill_value": 0}
+            plain = {"compressors": None, "filters": None, "attributes": like["attributes"]}
+            shape = {"shape": values.shape, "dtype": values.dtype}
+            twin = zarr.create_array(tmp_path / "twin" / name, **shape, **held, **plain)
+            for first in range(0, len(values), (held["shards"] or held["chunks"])[0]):
+                end = first + (held["shards"] or held["chunks"])[0]
+                twin[first:end] = values[first:end]
+            assert contents(tmp_path / "twin" / name) == contents(tmp_path / "s" / name), name
+    bits = ours["layer_1/res"][:]
+    found = floats(bits) if dtype == "bfloat16" else bits
+    assert np.array_equal(
+        found, torch.from_numpy(x[Site("res", 1)]).to(getattr(torch, dtype)).float().numpy()
+    )
+
+
+def test_rows_put_into_their_room_are_stored_like_rows_handed_over(tmp_path):
+    x = values()
+    with Writer(tmp_path / "s", ABOUT, origin(), SHARD) as writer:
+        assert writer.room(10, 20) is None and writer.room(0, 17) is None  # of two shards
+        for first in range(0, ROWS, 4):
+            room = writer.room(first, first + 4)
+            for site in SITES:
+                room[site].copy_(torch.from_numpy(x[site][first : first + 4]))
+            writer.add(first, room)
+        assert writer.room(0, 4) is None  # of a finished one
+    write(tmp_path / "whole")
+    assert contents(tmp_path / "s") == contents(tmp_path / "whole")
+
+
 def test_batches_are_a_shuffled_pass_in_bounded_memory(made):
     site, x = SITES[0], values()[SITES[0]]
     for window in (1, 32, 1000):
@@ -101,8 +145,6 @@ def test_zeros_are_stored_like_any_other_rows(tmp_path):
 
 
 def test_bits_of_bfloat16_are_exact():
-    import torch
-
     x = torch.tensor([0.0, -0.0, 1.5, -3.0e38, 1e-40, float("inf")]).bfloat16()
     assert np.array_equal(floats(x.view(torch.uint16).numpy()), x.float().numpy())
 

@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import t as student
 
+from geowall.census import alone, manifolds, ranks, rows
 from geowall.census import discovery as across
-from geowall.census import manifolds, ranks, rows
 from geowall.census.cluster import Progress, measure
 from geowall.census.sample import Sample
 from geowall.census.work import Settings, describe
@@ -33,10 +34,9 @@ from geowall.paths import ROOT, GeowallError
 from geowall.sae import inventory
 from geowall.sae.gemma_scope import Checkpoint, open_checked
 from geowall.sae.model import Sae
-from geowall.sae.scaling import fit_curve
 from geowall.sae.schedule import derive
 
-Setting = Mapping[str, object]
+Setting, Table = Mapping[str, object], pd.DataFrame
 COORDINATES = ("column", "indentation", "bracket")
 LABELS = ("token_class", *COORDINATES, "position")
 OWN = ["model", "layer", "site"]
@@ -92,12 +92,13 @@ def chosen(tokens: Setting, grid: Setting) -> list[Checkpoint]:
 
     ``grid`` holds ``source``, and for a grid ``widths``, ``penalties`` (JumpReLU's), ``steps``, ``sequences``
     and ``seed`` (:func:`geowall.language.saes.grid`). ``layers``, and for the hub or a folder ``widths``,
-    choose among them where they are given.
+    choose among them where they are given. Files of ``hub`` are not kept once measured; those of ``hub+keep``
+    are, and so is what ``keep_files`` says to keep.
     """
     layers, source, model = grid.get("layers") or None, str(grid["source"]), str(tokens["model"])
     if source == "grid":
         return inventory.checkpoints(str(_trained(json.dumps([tokens, grid], sort_keys=True))), model, layers)
-    found = inventory.checkpoints(source, model, layers)
+    found = inventory.checkpoints(source.removesuffix(inventory.KEEP), model, layers)
     widths, blocks = grid.get("widths") or None, _blocks(model)
     found = [c for c in found if (not widths or c.d_sae in widths) and c.layer < blocks]
     if not found:
@@ -141,10 +142,15 @@ def taken(tokens: Setting, grid: Setting, cluster: str = "") -> dict[str, pd.Dat
 @functools.lru_cache(maxsize=2)
 def _taken(tokens: str, grid: str, cluster: str) -> dict[str, pd.DataFrame]:
     setting = json.loads(tokens), json.loads(grid)
-    name = hashlib.sha256(f"{tokens} {grid}".encode()).hexdigest()[:12]
+    kept = setting[1].pop("keep_files", False) or setting[1]["source"] != "hub"
+    setting[1]["source"] = setting[1]["source"].removesuffix(inventory.KEEP)
+    written = json.dumps(
+        setting[1], sort_keys=True
+    )  # kept or not, results are the same, and so is their folder
+    name = hashlib.sha256(f"{tokens} {written}".encode()).hexdigest()[:12]
     everything = chosen(*setting), sample(setting[0]), folder() / f"rows-{name}"
     workers, scheduler = (int(cluster), "") if cluster.isdigit() else (0, cluster)
-    return measure(*everything, Settings(), workers, scheduler)
+    return measure(*everything, Settings(keep_files=kept), workers, scheduler)
 
 
 def measure_folder(
@@ -275,6 +281,21 @@ def discovery(
     return pd.concat(parts, ignore_index=True)
 
 
+def ladders(
+    tokens: Setting, grid: Setting, layers: Sequence[int], taus: Sequence[float], repeats: int
+) -> pd.DataFrame:
+    """:func:`discovery` of several layers, and of ``repeats`` ladders at each, trained from other seeds.
+
+    Columns: those of :func:`discovery`, and seed. What is not trained here has one ladder a layer.
+    """
+    first, parts = int(grid["seed"]), []
+    for seed in range(first, first + (repeats if grid["source"] == "grid" else 1)):
+        for layer in layers:
+            own = {**grid, "seed": seed, "layers": [layer]}
+            parts.append(discovery(tokens, own, [layer], taus, seed).assign(seed=seed))
+    return pd.concat(parts, ignore_index=True)
+
+
 def _live(tokens: Setting, checkpoint: Checkpoint, sae: Sae) -> torch.Tensor:
     fired = evaluate(sae, _tokens(json.dumps(tokens, sort_keys=True), checkpoint.layer)).fired
     return sae.W_dec[fired > 0]
@@ -285,23 +306,33 @@ def _tokens(tokens: str, layer: int) -> Tokens:
     return sample(json.loads(tokens)).tokens(layer, "res")
 
 
-def manifold_loss(
+def manifold_alone(
     tokens: Setting,
-    grid: Setting,
     layers: Sequence[int],
     n_latents: Sequence[int],
     rules: Sequence[str],
-    seeds: Sequence[int],
+    n_draws: int,
     steps: int,
 ) -> pd.DataFrame:
+    """L_i(n) of manifolds by themselves: :func:`geowall.census.alone.losses` of some layers."""
+    parts, given, seed = [], json.dumps(tokens, sort_keys=True), int(tokens["seed"])
+    for layer in layers:
+        seen = _tokens(given, layer).x, subspaces(tokens, layer), sample(tokens).documents
+        table = alone.losses(*seen, n_latents, rules, n_draws, steps, derive(seed, "layer", layer))
+        parts.append(table.assign(layer=layer))
+    return pd.concat(parts, ignore_index=True)
+
+
+def manifold_loss(tokens: Setting, grid: Setting, layers: Sequence[int], by_itself: Table) -> Table:
     """L_i(n) of manifolds whose coordinate is known, in the dictionary and isolated.
 
-    Columns: OWN, manifold (the coordinate), setting (``in the dictionary``; or alone, ``curve``, ``tokens``
-    or ``gaussian``, see :mod:`geowall.census.manifolds`), architecture, d_sae, l0, n_latents, loss, low,
-    high. In the dictionary the interval is a bootstrap over documents; alone, the range over seeds.
+    ``by_itself`` is a table of :func:`manifold_alone`. Columns: OWN, manifold (the coordinate), setting (``in
+    the dictionary``; or alone, ``curve``, ``tokens`` or ``gaussian``, see :mod:`geowall.census.manifolds`),
+    architecture, d_sae, l0, n_latents, loss, low, high. In the dictionary the interval is a bootstrap over
+    documents; alone, see :mod:`geowall.census.alone`.
     """
     parts = [_in_dictionary(tokens, grid, layer) for layer in layers]
-    parts += [_isolated(tokens, layer, n_latents, rules, seeds, steps) for layer in layers]
+    parts.append(alone.summary(by_itself).assign(d_sae=lambda t: t["n_latents"]))
     table = pd.concat(parts, ignore_index=True)
     return table.assign(model=str(tokens["model"]), site="res")[
         [*OWN, "manifold", "setting", "architecture", "d_sae", "l0", "n_latents", "loss", "low", "high"]
@@ -326,24 +357,6 @@ def _in_dictionary(tokens: Setting, grid: Setting, layer: int) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def _isolated(
-    tokens: Setting,
-    layer: int,
-    n_latents: Sequence[int],
-    rules: Sequence[str],
-    seeds: Sequence[int],
-    steps: int,
-) -> pd.DataFrame:
-    x, seen = _tokens(json.dumps(tokens, sort_keys=True), layer).x, {}
-    for name, manifold in subspaces(tokens, layer).items():
-        parts = manifolds.clouds(x, manifold, derive(int(tokens["seed"]), "gaussian", name))
-        seen |= {(name, setting): cloud for setting, cloud in parts.items()}
-    table = manifolds.isolated(seen, n_latents, rules, seeds, steps)
-    each = table.groupby(["manifold", "setting", "architecture", "n_latents"], sort=False)
-    best = each.agg(loss=("loss", "min"), low=("loss", "min"), high=("loss", "max"), l0=("l0", "mean"))
-    return best.reset_index().assign(layer=layer, d_sae=lambda t: t["n_latents"])
-
-
 def tuned_share(losses: pd.DataFrame) -> pd.DataFrame:
     """How a dictionary's latents on a manifold grow with it: exponent of n against N, and the shares.
 
@@ -362,10 +375,24 @@ def tuned_share(losses: pd.DataFrame) -> pd.DataFrame:
 
 
 def growth(discovery: pd.DataFrame) -> pd.DataFrame:
-    """Exponent of D against N of a table of :func:`discovery`: columns layer, rank_l0, tau, exponent."""
-    each = discovery.groupby(["layer", "rank_l0", "tau"], sort=False)
+    """Exponent of D against N of each of :func:`ladders`: columns layer, rank_l0, seed, tau, exponent."""
+    each = discovery.groupby(["layer", "rank_l0", "seed", "tau"], sort=False)
     found = each.apply(lambda g: across.exponent(g["d_sae"], g["n_discovered"]), include_groups=False)
     return found.rename("exponent").reset_index()
+
+
+def growth_overall(growth: pd.DataFrame) -> pd.DataFrame:
+    """Mean exponent of the ladders of a table of :func:`growth`, with Student's 95 % interval over them.
+
+    Columns: tau, ladders (how many), exponent, low, high.
+    """
+    parts = []
+    for tau, own in growth.dropna(subset="exponent").groupby("tau"):
+        x, n = own["exponent"], len(own)
+        half = student.ppf(0.975, n - 1) * x.std() / math.sqrt(n) if n > 1 else math.nan
+        row = {"tau": tau, "ladders": n, "exponent": x.mean()}
+        parts.append(row | {"low": x.mean() - half, "high": x.mean() + half})
+    return pd.DataFrame(parts)
 
 
 def rules(checkpoints: pd.DataFrame, layers: Sequence[int], published: pd.DataFrame) -> pd.DataFrame:
@@ -385,24 +412,6 @@ def rules(checkpoints: pd.DataFrame, layers: Sequence[int], published: pd.DataFr
     paper = published.assign(source="paper", where=size + " layer " + published["layer"].astype(str))
     columns = ["source", "where", "nmse_median", "nmse_trim_2", "nmse", "nmse_mean", "nmse_max"]
     return pd.concat([own, paper.rename(columns={"nmse_trim_5": "nmse"})])[columns].reset_index(drop=True)
-
-
-def manifold_exponents(losses: pd.DataFrame) -> pd.DataFrame:
-    """Exponents of isolated clouds of a table of :func:`manifold_loss` from twice the dimension on.
-
-    The curve has none where it is a handful of points. Columns: layer, manifold, setting, architecture,
-    beta (of L), beta_excess (of L over the floor that makes it straightest), floor, n_saturation.
-    """
-    parts = []
-    clouds = losses["setting"].isin(["tokens", "gaussian"])
-    alone = losses[clouds & (losses["n_latents"] >= 2 * manifolds.DIMENSIONS)]
-    for own, curve in alone.groupby(["layer", "manifold", "setting", "architecture"], sort=False):
-        if curve["n_latents"].nunique() >= 3:
-            fit = fit_curve(curve.assign(seed=0), draws=2)
-            names = ("beta", "beta_excess", "floor", "n_saturation")
-            named = dict(zip(("layer", "manifold", "setting", "architecture"), own, strict=True))
-            parts.append(named | {name: fit[name] for name in names})
-    return pd.DataFrame(parts)
 
 
 def crowding(neighbours: pd.DataFrame, close: float) -> pd.DataFrame:

@@ -42,26 +42,38 @@ class Ledger:
 
         Every call leaves a line in ``journal.txt``, by which a census can be followed and audited.
         """
+        self._put(self.place(key), tables)
+        shutil.rmtree(self._aside(key), ignore_errors=True)
+        with (self.folder / "journal.txt").open("a", encoding="utf-8") as file:  # appended in one write
+            file.write(f"{self.place(key).name} {os.getpid()} {key}\n")
+
+    def note(self, key: str, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Say why a checkpoint is not done, which does not make it done: the next census tries again."""
+        shutil.rmtree(self._aside(key), ignore_errors=True)
+        self._put(self._aside(key), tables)
+
+    def _aside(self, key: str) -> Path:
+        return self.folder / f".not-done-{self.place(key).name}"
+
+    def _put(self, place: Path, tables: Mapping[str, pd.DataFrame]) -> None:
         beside = self.folder / f".{os.getpid()}-{uuid.uuid4().hex[:12]}"
         beside.mkdir()
         try:
             for name, table in tables.items():
                 table.to_parquet(beside / f"{name}.parquet", index=False)
-            beside.rename(self.place(key))
+            beside.rename(place)
         except OSError:
-            if not self.has(key):
+            if not place.is_dir():
                 raise
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-        with (self.folder / "journal.txt").open("a", encoding="utf-8") as file:  # appended in one write
-            file.write(f"{self.place(key).name} {os.getpid()} {key}\n")
 
     def gather(self, name: str, keys: Iterable[str] | None = None) -> pd.DataFrame:
-        """One table of all checkpoints, or of those of ``keys`` in their order."""
+        """One table of all checkpoints that are done, or of those of ``keys`` in order, done or noted."""
         folders = (
             sorted(f for f in self.folder.glob("[!.]*") if f.is_dir())
             if keys is None
-            else map(self.place, keys)
+            else [self.place(key) if self.has(key) else self._aside(key) for key in keys]
         )
         paths = [folder / f"{name}.parquet" for folder in folders]
         parts = [pd.read_parquet(path) for path in paths if path.exists()]

@@ -77,7 +77,8 @@ def key_of(checkpoint: Checkpoint, sample: Sample, settings: Settings) -> str:
 def run(job: Job, on_row: Callable[[Checkpoint], None] = lambda checkpoint: None) -> int:
     """Measure what is not yet durable of a job; return how many checkpoints were evaluated here.
 
-    A checkpoint that cannot be read is recorded with the reason in ``status``, and passed over.
+    A checkpoint that cannot be read is recorded with the reason in ``status``, and passed over; one that
+    could not be fetched is noted with the reason, and fetched again by the next run.
     """
     ledger = Ledger(Path(job.folder))
     left = [c for c in job.checkpoints if not ledger.has(key_of(c, job.sample, job.settings))]
@@ -86,14 +87,16 @@ def run(job: Job, on_row: Callable[[Checkpoint], None] = lambda checkpoint: None
     tokens = job.sample.tokens(job.layer, job.site)
     for checkpoint, opened in _ahead(left):
         key, began = key_of(checkpoint, job.sample, job.settings), time.perf_counter()
+        put = ledger.keep
         try:
             sae, digest = opened.result()
             tables = measured(checkpoint, sae, tokens, job.sample, job.settings)
             tables["checkpoints"]["weights"] = digest[:12]
         except GeowallError as error:
+            put = ledger.note if isinstance(error, inventory.NotFetchedError) else ledger.keep
             tables = {"checkpoints": pd.DataFrame([describe(checkpoint) | {"status": error.why}])}
         tables["checkpoints"]["seconds"] = time.perf_counter() - began
-        ledger.keep(key, tables)
+        put(key, tables)
         if not job.settings.keep_files:
             inventory.forget(checkpoint)
         on_row(checkpoint)

@@ -119,7 +119,7 @@ def fig_ranks(latents: pd.DataFrame, slopes: pd.DataFrame, layer: int) -> alt.To
 
 def fig_discovery(discovery: pd.DataFrame, layer: int) -> alt.TopLevelMixin:
     """Latents that the widest dictionary has found too, against width, for several bars on the cosine."""
-    table = discovery[discovery["layer"] == layer]
+    table = discovery[(discovery["layer"] == layer) & (discovery["seed"] == discovery["seed"].min())]
     table = table[table["rank_l0"] == sorted(set(table["rank_l0"]))[len(set(table["rank_l0"])) // 2]]
     table = table.assign(bar="cosine " + table["tau"].map("{:.2g}".format))
     x = alt.X("d_sae:Q", title="N, latents in the dictionary").scale(

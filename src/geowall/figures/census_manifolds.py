@@ -101,19 +101,24 @@ def fig_manifold_loss(losses: pd.DataFrame, exponents: pd.DataFrame, layer: int)
     table = losses[(losses["layer"] == layer) & losses["setting"].isin(SETTINGS)]
     table = table.assign(panel=table["manifold"].map(NAMES), row=table["architecture"].map(RULES))
     table["what"], table["drawn"] = table["setting"].map(SETTINGS), table["loss"].clip(lower=LEAST)
+    shown = table["loss"] >= LEAST  # below, a logarithm's interval says nothing
+    table["least"], table["most"] = (table[end].clip(lower=LEAST).where(shown) for end in ("low", "high"))
     scale = alt.Scale(domain=list(SETTINGS.values()), range=[SHADES[s] for s in SETTINGS])
     x = alt.X("n_latents:Q", title="n, latents").scale(type="log", base=2, nice=False, padding=8)
     x = x.axis(power_axis(table["n_latents"], labelOverlap=True))
     y = alt.Y("drawn:Q", title="loss, share of variance").scale(type="log", nice=False, padding=6)
     y = y.axis(format="~g", values=[*decades(table["drawn"]), 0.3, 0.03])
     tips = ["panel:N", "what:N", "n_latents:Q", alt.Tooltip("loss:Q", format=".4f")]
-    base = alt.Chart().encode(x=x, y=y, color=alt.Color("what:N", title=None, scale=scale))
+    hue = alt.Color("what:N", title=None, scale=scale, legend=alt.Legend(symbolOpacity=1))
+    base = alt.Chart().encode(x=x, y=y, color=hue)
     line, dots = base.mark_line(strokeWidth=1.6), base.mark_circle(size=30, opacity=1).encode(tooltip=tips)
+    ends = alt.Y("least:Q", title="loss, share of variance").scale(type="log", nice=False, padding=6)
+    bars = alt.Chart().mark_rule(strokeWidth=3, opacity=0.35).encode(x=x, y=ends, y2="most:Q", color=hue)
     rows = []
     for architecture, name in RULES.items():
         own = table[table["architecture"] == architecture]
         if len(own):
-            panel = alt.layer(line, dots, data=own).properties(width=154, height=150)
+            panel = alt.layer(bars, line, dots, data=own).properties(width=154, height=150)
             facet = alt.Facet("panel:N", title=name, sort=list(NAMES.values()))
             rows.append(panel.facet(facet=facet, columns=3))
     fits = exponents[exponents["layer"] == layer].set_index(["architecture", "manifold", "setting"])["beta"]
@@ -125,7 +130,7 @@ def fig_manifold_loss(losses: pd.DataFrame, exponents: pd.DataFrame, layer: int)
         alt.vconcat(*rows, spacing=12),
         "manifold-loss",
         caption=f"Loss of small autoencoders that see one manifold of layer {layer} and nothing else, "
-        f"best of the seeds. "
+        f"the better of two trainings, with 95 % intervals over documents and trainings. "
         f"Exponents of the tokens' curves: {listed}.",
         alt=f"Loss against latents in panels by autoencoder and manifold. Exponents: {listed}.",
     )

@@ -22,7 +22,7 @@ from typing import Any
 import nnsight
 import numpy as np
 import torch
-from jaxtyping import Float32, Int, Int64
+from jaxtyping import Float, Float32, Int, Int64
 from torch import Tensor, nn
 
 from geowall.language import hub
@@ -54,7 +54,7 @@ def collect(
     """
     ids = _checked(model, ids)
     rows = torch.arange(ids.numel())
-    found = _trace(nnsight.NNsight(model), ids, _taps(model, sites), rows, getattr(torch, dtype), {})
+    found = _trace(nnsight.NNsight(model), ids, _taps(model, sites), rows, getattr(torch, dtype))
     return {site: value.float().numpy().reshape(*ids.shape, -1) for site, value in found.items()}
 
 
@@ -158,7 +158,13 @@ def _fill(
         first, last = rows.between(begin, begin + batch)
         if writer.needs(first, last):
             within = torch.from_numpy(rows.places[first:last] - begin * ids.shape[1])
-            writer.add(first, _trace(envoy, ids[begin : begin + batch], taps, within, dtype, far))
+            part, room = ids[begin : begin + batch], None if far else writer.room(first, last)
+            found = (
+                _sent(envoy, part, taps, within, dtype, far)
+                if far
+                else (_trace(envoy, part, taps, within, dtype, room))
+            )
+            writer.add(first, found)
             progress(last, len(rows.places))
 
 
@@ -168,12 +174,47 @@ def _trace(
     taps: Taps,
     rows: Int64[Tensor, " row"],
     dtype: torch.dtype,
+    room: dict[Site, Tensor] | None = None,
+) -> dict[Site, Tensor]:
+    """Values of the sites at ``rows`` (places in the flattened batch), on the CPU, by one forward pass.
+
+    They are put into ``room`` where it is given, copied once.
+    """
+    ids, found = ids.to(_entrance(envoy._module)), {}
+    with torch.no_grad(), envoy.trace(ids, use_cache=False) as tracer:
+        for site, path, side in taps:
+            part = envoy.get(path)
+            value = part.input if side == "input" else part.output
+            value = value[0] if isinstance(value, tuple) else value
+            found[site] = _picked(value, rows, dtype, room and room[site])
+        tracer.stop()
+    return found
+
+
+def _picked(
+    value: Float[Tensor, "*place d"], rows: Int64[Tensor, " row"], dtype: torch.dtype, room: Tensor | None
+) -> Float[Tensor, "row d"]:
+    """The rows of a value, on the CPU; rows that follow each other are not gathered first."""
+    flat, first, count = value.detach().reshape(-1, value.shape[-1]), int(rows[0]), len(rows)
+    if int(rows[-1]) - first == count - 1:  # places are in order
+        flat = flat[first : first + count]
+    elif room is not None and flat.device == room.device and flat.dtype == room.dtype:
+        return torch.index_select(flat, 0, rows, out=room)
+    else:
+        flat = flat[rows.to(flat.device)]
+    return flat.to("cpu", dtype, copy=True) if room is None else room.copy_(flat)
+
+
+def _sent(
+    envoy: Any,
+    ids: Int[Tensor, "sequence position"],
+    taps: Taps,
+    rows: Int64[Tensor, " row"],
+    dtype: torch.dtype,
     far: dict[str, Any],
 ) -> dict[Site, Tensor]:
-    """Values of the sites at ``rows`` (places in the flattened batch), on the CPU, by one forward pass."""
+    """The same on another machine: what runs there is sent as text, so it calls nothing of this book."""
     wanted = [(str(site), path, side) for site, path, side in taps]
-    if not far:
-        ids = ids.to(_entrance(envoy._module))
     with torch.no_grad(), envoy.trace(ids, use_cache=False, **far) as tracer:
         kept = nnsight.save({})
         for name, path, side in wanted:

@@ -12,6 +12,7 @@ import gc
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from geowall.language.sites import Site, blocks, sites, tap, width
 from geowall.language.writer import BUFFER
 from geowall.paths import GeowallError
 
+Clock = Callable[[], float]
+TURNS = 3  # of rehearsal and extraction, where one is held against the other
 REHEARSED = 1e10  # multiply-adds of a rehearsed batch on a processor: a fraction of a second
 VOCABULARY = 256  # of the rehearsal: embedding and head take no part in an extraction
 ITEM = {"float32": 4, "bfloat16": 2}
@@ -45,9 +48,16 @@ GEMMA: dict[str, dict[str, int]] = {
 
 
 def forecast(
-    model: str, n_sequences: int, context: int, kinds: list[str], model_dtype: str, dtype: str, device: str
+    model: str,
+    n_sequences: int,
+    context: int,
+    kinds: list[str],
+    model_dtype: str,
+    dtype: str,
+    device: str,
+    speed: dict[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Foretell an extraction.
+    """Foretell an extraction, from the ``speed`` of a :class:`Rehearsal`: of one of its own by default.
 
     Returns:
         ``seconds`` (the model loaded), ``gpu_mb`` at the peak (0 on a processor), ``disk_mb`` of the store,
@@ -61,7 +71,7 @@ def forecast(
     widths = [width(whole, site) for site in sites(whole, kinds)]
     tokens, shards = n_sequences * context, n_sequences * context / 4096
     disk = tokens * (ITEM[dtype] * sum(widths) + 4 * len(widths) + 16) + 8 * shards * sum(widths)
-    speed = _rehearse(config, kinds, context, model_dtype, dtype, hub.place(device))
+    speed = speed or _rehearse(config, kinds, context, model_dtype, dtype, hub.place(device))
     weights = ITEM[model_dtype] * sum(weight.numel() for weight in whole.parameters())
     return {
         "seconds": speed["fixed"] + tokens * speed["token"],
@@ -76,11 +86,11 @@ def forecast(
 def of_chapter(values: dict[str, Any]) -> dict[str, Any]:
     """Foretell chapter 04 at these parameters, for ``geowall estimate``.
 
-    The chapter extracts its text three times (once to keep, twice against the clock) and races it in part.
+    The chapter extracts its text over again (once to keep, the rest against the clock) and races it in part.
     """
     names = ("model", "n_sequences", "context", "kinds", "model_dtype", "dtype", "device")
     raced = 4 * (values["n_rounds"] + 1) * min(values["n_sequences"], values["race_sequences"])
-    times = 3 + raced / values["n_sequences"]
+    times = 1 + TURNS + raced / values["n_sequences"]
     one = forecast(**{name: values[name] for name in names})
     return {
         "seconds": one["seconds"] * times + one["weights_mb"] / 1000 + 10,
@@ -88,6 +98,13 @@ def of_chapter(values: dict[str, Any]) -> dict[str, Any]:
         **{name: one[name] for name in ("gpu_mb", "disk_mb", "download_mb")},
         "basis": f"foretold by a rehearsal of two layers; {one['basis']}",
     }
+
+
+def weights(model: str) -> tuple[int, float]:
+    """Weights of a model that take part in reading it, the embedding left out, and bytes to download."""
+    config, download, _ = _known(model)
+    whole = _hollow(config)
+    return _parameters(config) - whole.get_input_embeddings().weight.numel(), download
 
 
 def _known(model: str) -> tuple[PretrainedConfig, float, str]:
@@ -125,19 +142,68 @@ def _rehearse(
     device: torch.device,
 ) -> dict[str, float]:
     """Seconds an extraction takes at all and for each token, and GPU bytes beyond the weights."""
-    layers = config.get_text_config().num_hidden_layers
-    model = _stand_in(_shortened(config, min(2, layers)), getattr(torch, model_dtype), device)
-    block = sum(w.numel() for w in model.parameters())
-    most = context if device.type == "cuda" else int(REHEARSED / block)
-    context = max(16, min(context, most))
-    batch = max(1, min(batch_for(model, context), most // context))
-    options = {"kinds": kinds, "batch": batch, "context": context, "dtype": dtype}
-    again = 1 if _timed(model, 1, **options) > 1.0 else 3  # the first call also warms up
-    few, many = (min(_timed(model, n, **options) for _ in range(again)) for n in (1, 4))
-    each = max(many - few, 0.0) / (3 * batch * context)
-    used = torch.cuda.max_memory_allocated() - _bytes(model) if device.type == "cuda" else 0
-    share = layers / min(2, layers)
-    return {"token": share * each, "fixed": max(few - each * batch * context, 0.0), "gpu_bytes": used}
+    rehearsal = Rehearsal.of(config, kinds, context, model_dtype, dtype, device)
+    for _ in range(1 if rehearsal.warm() > 1.0 else 3):
+        rehearsal.again(time.perf_counter)
+    return rehearsal.speed()
+
+
+@dataclass
+class Rehearsal:
+    """An extraction from a random model of two layers, timed as often as one likes, short and longer."""
+
+    model: nn.Module
+    options: dict[str, Any]  # of an extraction: kinds, batch, context, dtype
+    share: float  # layers of the real model for each one here
+    timed: dict[int, list[float]] = field(default_factory=lambda: {1: [], 4: []})  # seconds by batches
+    gpu_bytes: int = 0  # at the peak, beyond what was held before
+
+    @classmethod
+    def of(
+        cls,
+        config: PretrainedConfig,
+        kinds: list[str],
+        context: int,
+        model_dtype: str,
+        dtype: str,
+        device: torch.device,
+    ) -> Rehearsal:
+        """Set one up; on a processor its batches are short enough to take a fraction of a second."""
+        layers = config.get_text_config().num_hidden_layers
+        model = _stand_in(_shortened(config, min(2, layers)), getattr(torch, model_dtype), device)
+        block = sum(w.numel() for w in model.parameters())
+        most = context if device.type == "cuda" else int(REHEARSED / block)
+        context = max(16, min(context, most))
+        batch = max(1, min(batch_for(model, context), most // context))
+        options = {"kinds": kinds, "batch": batch, "context": context, "dtype": dtype}
+        return cls(model, options, layers / min(2, layers))
+
+    def warm(self) -> float:
+        """Seconds of a first run, which no speed is told from."""
+        return _timed(self.model, 1, time.perf_counter, **self.options)
+
+    def again(self, clock: Clock) -> None:
+        """Time one batch, and four."""
+        on_gpu = _entrance(self.model).type == "cuda"
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats()
+        held = torch.cuda.memory_allocated() if on_gpu else 0
+        for n_batches, found in self.timed.items():
+            found.append(_timed(self.model, n_batches, clock, **self.options))
+        if on_gpu:
+            self.gpu_bytes = max(self.gpu_bytes, torch.cuda.max_memory_allocated() - held)
+
+    def speed(self) -> dict[str, float]:
+        """Seconds once, seconds a token (each from the best of the runs) and GPU bytes beyond the weights."""
+        few, many = (min(found) for found in self.timed.values())
+        tokens = self.options["batch"] * self.options["context"]
+        each = max(many - few, 0.0) / (3 * tokens)
+        fixed = max(few - each * tokens, 0.0)
+        return {"token": self.share * each, "fixed": fixed, "gpu_bytes": self.gpu_bytes}
+
+
+def _entrance(model: nn.Module) -> torch.device:
+    return model.get_input_embeddings().weight.device
 
 
 def _stand_in(config: PretrainedConfig, dtype: torch.dtype, device: torch.device) -> nn.Module:
@@ -161,48 +227,62 @@ def _shortened(config: PretrainedConfig, layers: int) -> PretrainedConfig:
     return short
 
 
-def _timed(model: nn.Module, n_batches: int, kinds: list[str], batch: int, context: int, dtype: str) -> float:
+def _timed(
+    model: nn.Module, n_batches: int, clock: Clock, kinds: list[str], batch: int, context: int, dtype: str
+) -> float:
     ids = torch.randint(
         1, VOCABULARY, (n_batches * batch, context), generator=torch.Generator().manual_seed(0)
     )
-    return _extraction(model, ids, sites(model, kinds), batch=batch, dtype=dtype)[0]
+    return _extraction(model, ids, sites(model, kinds), clock, batch=batch, dtype=dtype)[0]
 
 
 def _bytes(model: nn.Module) -> int:
     return sum(weight.numel() * weight.element_size() for weight in model.parameters())
 
 
-def _extraction(model: nn.Module, ids: torch.Tensor, at: list, **options: Any) -> tuple[float, int]:
+def _extraction(
+    model: nn.Module, ids: torch.Tensor, at: list, clock: Clock = time.perf_counter, **options: Any
+) -> tuple[float, int]:
     """Seconds and bytes on disk of an extraction into a folder that is removed again."""
     with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
+        began = clock()
         extract(model, ids, at, Path(folder) / "store", **options)
-        spent = time.perf_counter() - began
+        spent = clock() - began
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     return spent, size
 
 
 def foretold(chosen: Setting) -> pd.DataFrame:
-    """The forecast of this chapter's extraction beside the extraction itself, run afresh (the better of two).
+    """The forecast of this chapter's extraction beside the extraction itself, run afresh.
+
+    Rehearsals and extractions take turns and the best of each counts, so both have met the same machine. On a
+    processor both are counted in this process's own seconds, which other programs hardly lengthen.
 
     Columns: ``quantity``, ``unit``, ``predicted``, ``measured``, ``ratio`` (measured over predicted; empty
     where nothing was predicted and nothing measured).
     """
-    names = ("model", "n_sequences", "context", "kinds", "model_dtype", "dtype", "device")
-    found = hub.find(chosen["model"])
-    predicted = forecast(**{name: chosen[name] for name in names})
-    model, ids = reading.model_of(chosen), reading.packed(chosen).ids
-    on_gpu = hub.place(chosen["device"]).type == "cuda"
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats()
-    at, options = reading.sites_of(chosen), {"keep_bos": True, "dtype": chosen["dtype"]}
-    seconds, disk = min(_extraction(model, ids, at, **options) for _ in range(2))
-    measured = {
-        "seconds": seconds,
-        "gpu_mb": torch.cuda.max_memory_allocated() / 1e6 if on_gpu else 0.0,
-        "disk_mb": disk / 1e6,
-        "download_mb": found.download_bytes / 1e6,
-    }
+    how = {name: chosen[name] for name in ("kinds", "context", "model_dtype", "dtype")}
+    found, device = hub.find(chosen["model"]), hub.place(chosen["device"])
+    model, ids, at = reading.model_of(chosen), reading.packed(chosen).ids, reading.sites_of(chosen)
+    rehearsal = Rehearsal.of(_known(chosen["model"])[0], **how, device=device)
+    rehearsal.warm()
+    options = {"clock": _clock(device), "keep_bos": True, "dtype": chosen["dtype"]}
+    spent, gpu_bytes = [], 0
+    for _ in range(TURNS):
+        rehearsal.again(options["clock"])
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        spent.append(_extraction(model, ids, at, **options))
+        if device.type == "cuda":
+            gpu_bytes = torch.cuda.max_memory_allocated() - _bytes(rehearsal.model)
+    seconds, disk = min(spent)
+    names = ("model", "n_sequences", "device")
+    predicted = forecast(**{name: chosen[name] for name in names}, **how, speed=rehearsal.speed())
+    measured = {"seconds": seconds, "gpu_mb": gpu_bytes / 1e6, "disk_mb": disk / 1e6}
+    return _beside(predicted, measured | {"download_mb": found.download_bytes / 1e6})
+
+
+def _beside(predicted: dict[str, Any], measured: dict[str, float]) -> pd.DataFrame:
     labels = {"seconds": "time", "gpu_mb": "GPU memory", "disk_mb": "disk", "download_mb": "download"}
     rows = []
     for name, label in labels.items():
@@ -211,6 +291,11 @@ def foretold(chosen: Setting) -> pd.DataFrame:
         ratio = m / p if p else None
         rows.append({"quantity": label, "unit": unit, "predicted": p, "measured": m, "ratio": ratio})
     return pd.DataFrame(rows).astype({"ratio": float})
+
+
+def _clock(device: torch.device) -> Clock:
+    """What tells the time of work: on a processor, this process's own seconds, all its threads together."""
+    return time.perf_counter if device.type == "cuda" else time.process_time
 
 
 def race(chosen: Setting, n_rounds: int, n_sequences: int) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from huggingface_hub import HfApi, constants, get_hf_file_metadata, get_token, hf_hub_url, snapshot_download
 from huggingface_hub.errors import (
@@ -40,6 +41,7 @@ if TYPE_CHECKING:  # a question to the hub should not wait for torch and transfo
 
 LAB = ("lab-small", "lab-large")
 NEEDED = ("config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json", "*.safetensors*")
+_DIGESTS: WeakKeyDictionary[nn.Module, tuple[list, str]] = WeakKeyDictionary()
 PATIENCE = 2.0  # seconds for each of the two questions the hub is asked
 
 
@@ -134,11 +136,25 @@ def fetch(name: str) -> Path:
 
 
 def digest(model: nn.Module) -> str:
-    """Twelve hexadecimal digits of a hash over the names, shapes, precisions and values of all weights."""
+    """Twelve hexadecimal digits of a hash over the names, shapes, precisions and values of all weights.
+
+    It is kept for as long as the model lives and no weight was changed or moved, as torch counts changes: one
+    made through ``weight.data`` is the one kind that torch does not see.
+    """
+    weights = sorted(model.state_dict().items())
+    state = [(name, weight.data_ptr(), weight._version) for name, weight in weights]
+    if model in _DIGESTS and _DIGESTS[model][0] == state:
+        return _DIGESTS[model][1]
+    hashed = _hash(weights)
+    _DIGESTS[model] = state, hashed
+    return hashed
+
+
+def _hash(weights: list[tuple[str, torch.Tensor]]) -> str:
     import torch
 
     hashed = hashlib.sha256()
-    for name, weight in sorted(model.state_dict().items()):
+    for name, weight in weights:
         hashed.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
         hashed.update(memoryview(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()))
     return hashed.hexdigest()[:12]

@@ -44,7 +44,7 @@ from geowall.paths import GeowallError
 
 MANIFEST, JOURNAL = "manifest.json", "shards.jsonl"
 NORM, SUM = "norm", "sum"
-ABSENT = ""  # the hash of no file: Zarr writes none for a shard of zeros
+ABSENT = ""  # the hash of no file
 ORIGIN = ("token", "document", "sequence", "position")
 WINDOW = 1 << 16  # rows that are shuffled together: a perfect shuffle of stores up to this size
 

@@ -8,7 +8,6 @@ shards that are missing, truncated or altered (see :mod:`geowall.language.store`
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import math
 import os
@@ -24,14 +23,16 @@ import torch
 import zarr
 from torch import Tensor
 
+from geowall.language import shards
 from geowall.language.sites import Site
-from geowall.language.store import ABSENT, JOURNAL, MANIFEST, NORM, ORIGIN, SUM, Store
+from geowall.language.store import JOURNAL, MANIFEST, NORM, ORIGIN, SUM, Store
 from geowall.paths import GeowallError
 
-FORMAT = 1
+FORMAT = 2
 BUFFER = 1 << 27  # bytes that the rows of a shard may take over all sites
 CHUNK = 1 << 18  # bytes read at least when one row is wanted, and lost at most at the end of an array
 MOST_ROWS = 4096  # of a shard
+ZARR = "zarr.json"  # the description of an array or a group
 LAYOUT = (FORMAT, BUFFER, CHUNK, MOST_ROWS)  # what decides, beside the contents, how a store is laid out
 _STORED = {"float32": ("float32", torch.float32), "bfloat16": ("uint16", torch.bfloat16)}
 
@@ -64,10 +65,8 @@ class Writer:
         self.manifest: dict[str, Any] = json.loads(json.dumps(entry))
         if (self.folder / MANIFEST).is_file():
             self._refuse_another()
-            names = [*map(str, self.sites), NORM, SUM]
-            self._arrays = {name: zarr.open_array(self.folder / name, mode="r+") for name in names}
         else:
-            self._arrays = self._create(origin)
+            self._create(origin)
         self.missing = set(Store.open(self.folder).damaged())
         for shard in self.missing:  # what is left of it would be read before it is written over
             for file in self._files(shard):
@@ -92,10 +91,20 @@ class Writer:
         shards = range(first // self.shard_rows, -(-last // self.shard_rows))
         return last > first and any(shard in self.missing for shard in shards)
 
+    def room(self, first: int, last: int) -> dict[Site, Tensor] | None:
+        """Where the rows ``first`` to ``last - 1`` will lie, so that they can be put there at once.
+
+        None where they are of several shards, or of a finished one. :meth:`add` takes them in either case.
+        """
+        shard, offset = divmod(first, self.shard_rows)
+        if last - first > self.shard_rows - offset or shard not in self.missing:
+            return None
+        return {site: buffer[offset : offset + last - first] for site, buffer in self._of(shard).items()}
+
     def add(self, first: int, values: dict[Site, Any]) -> None:
         """Take rows ``first`` onwards of every site ([row, d] each); rows of finished shards are dropped.
 
-        Rows of a missing shard must come in order and without gaps.
+        Rows of a missing shard must come in order and without gaps. Those put into :meth:`room` stay there.
         """
         values = {site: torch.as_tensor(value) for site, value in values.items()}
         last = first + len(next(iter(values.values())))
@@ -108,16 +117,22 @@ class Writer:
             first += count
 
     def _take(self, shard: int, offset: int, values: dict[Site, Tensor]) -> None:
-        if self._open is None or self._open[0] != shard:
-            self._open, self._filled = (shard, self._spare.pop() if self._spare else self._buffers()), 0
+        buffers = self._of(shard)
         if offset != self._filled:
             raise ValueError(f"rows of shard {shard} came at {offset} where {self._filled} was next")
-        buffers = self._open[1]
         for site, value in values.items():
-            buffers[site][offset : offset + len(value)].copy_(value)
+            place = buffers[site][offset : offset + len(value)]
+            if place.data_ptr() != value.data_ptr():
+                place.copy_(value)
         self._filled += len(next(iter(values.values())))
         if self._filled == self._size(shard):
             self._send(shard, buffers)
+
+    def _of(self, shard: int) -> dict[Site, Tensor]:
+        """The buffers of the shard that is being filled."""
+        if self._open is None or self._open[0] != shard:
+            self._open, self._filled = (shard, self._spare.pop() if self._spare else self._buffers()), 0
+        return self._open[1]
 
     def _send(self, shard: int, buffers: dict[Site, Tensor]) -> None:
         """Hand a full shard to the thread, after the one before is stored."""
@@ -128,18 +143,23 @@ class Writer:
         self.missing.discard(shard)
 
     def _write(self, shard: int, buffers: dict[Site, Tensor]) -> dict[Site, Tensor]:
-        first, size = shard * self.shard_rows, self._size(shard)
-        norms, sums = [], []
-        for site in self.sites:
+        size, norms, sums, files = self._size(shard), [], [], {}
+        for site, file in zip(self.sites, self._files(shard), strict=False):
             x = buffers[site][:size]
-            self._arrays[str(site)][first : first + size] = _as_stored(x)
             norms.append(torch.linalg.vector_norm(x, dim=1, dtype=torch.float32))
             sums.append(_sum(x))
-        self._arrays[NORM][first : first + size] = torch.stack(norms, 1).numpy()
-        self._arrays[SUM][shard : shard + 1] = torch.cat(sums)[None].numpy()
-        files = {file: _sha256(self.folder / file) for file in self._files(shard)}
+            parts = shards.shard(_as_stored(x), self._chunk(x.shape[1]), self.shard_rows)
+            files[file] = shards.write(self.folder / file, parts)
+        beside = (torch.stack(norms, 1).numpy(), self.shard_rows), (torch.cat(sums)[None].numpy(), 1)
+        for (values, rows), file in zip(beside, self._files(shard)[-2:], strict=True):
+            files[file] = shards.write(self.folder / file, shards.padded(values, rows))
         _append(self.folder / JOURNAL, json.dumps({"shard": shard, "files": files}))
         return buffers
+
+    def _chunk(self, d: int) -> int:
+        """Rows of a chunk of a site of this width."""
+        itemsize = np.dtype(_STORED[self.manifest["dtype"]][0]).itemsize
+        return math.gcd(_power_of_two(CHUNK // (d * itemsize)), self.shard_rows)
 
     def _files(self, shard: int) -> list[str]:
         return [f"{name}/c/{shard}/0" for name in (*map(str, self.sites), NORM, SUM)]  # as Zarr names them
@@ -163,33 +183,42 @@ class Writer:
                 "give another folder, or remove that one",
             )
 
-    def _create(self, origin: dict[str, np.ndarray]) -> dict[str, zarr.Array]:
+    def _create(self, origin: dict[str, np.ndarray]) -> None:
         """Lay out all arrays; the manifest comes last and atomically, so half a layout is no store."""
         self._clear()
-        made: dict[str, zarr.Array] = {}
         group = zarr.open_group(self.folder, mode="w", zarr_format=3)
         plain = {"compressors": None, "filters": None, "fill_value": 0}  # activations do not compress
         dtype, rows = _STORED[self.manifest["dtype"]][0], self.shard_rows
         holds = {"holds": self.manifest["dtype"]}
+        first: dict[int, str] = {}  # site of each width: the others' descriptions are copies of its own
         for name, d in self.manifest["widths"].items():
-            chunk = math.gcd(_power_of_two(CHUNK // (d * np.dtype(dtype).itemsize)), rows)
-            values = {"shape": (self.rows, d), "chunks": (chunk, d), "shards": (rows, d), "dtype": dtype}
-            made[name] = group.create_array(name, **values, **plain, attributes=holds)
+            cut = {"chunks": (self._chunk(d), d), "shards": (rows, d)}
+            if d not in first:
+                group.create_array(name, shape=(self.rows, d), dtype=dtype, **cut, **plain, attributes=holds)
+                first[d] = name
+            self._describe(name, first[d])
         shape, chunks = (self.rows, len(self.sites)), (rows, len(self.sites))
-        made[NORM] = group.create_array(NORM, shape=shape, chunks=chunks, dtype="float32", **plain)
+        group.create_array(NORM, shape=shape, chunks=chunks, dtype="float32", **plain)
         total = sum(self.manifest["widths"].values())
         sums = {"shape": (-(-self.rows // rows), total), "chunks": (1, total), "dtype": "float64"}
-        made[SUM] = group.create_array(SUM, **sums, **plain)
+        group.create_array(SUM, **sums, **plain)
         for name, values in origin.items():
             group.create_array(name, data=np.ascontiguousarray(values), chunks=(min(len(values), 1 << 16),))
         beside = self.folder / f".{MANIFEST}"
         beside.write_text(json.dumps(self.manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         beside.replace(self.folder / MANIFEST)
-        return made
+
+    def _describe(self, name: str, like: str) -> None:
+        """Give an array, and the group that it lies in, the description of another."""
+        here, there = self.folder / name, self.folder / like
+        here.mkdir(parents=True, exist_ok=True)
+        for to, of in ((here, there), (here.parent, there.parent)):
+            if not (to / ZARR).exists():
+                (to / ZARR).write_bytes((of / ZARR).read_bytes())
 
     def _clear(self) -> None:
         """Remove half a layout; leave a folder of somebody's other files alone."""
-        ours = {"zarr.json", JOURNAL, f".{MANIFEST}", NORM, SUM, *ORIGIN}
+        ours = {ZARR, JOURNAL, f".{MANIFEST}", NORM, SUM, *ORIGIN}
         held = list(self.folder.glob("*"))
         if others := [path.name for path in held if path.name not in ours and path.name[:6] != "layer_"]:
             raise GeowallError(
@@ -211,13 +240,6 @@ def _shard_rows(about: dict[str, Any]) -> int:
 def _power_of_two(value: int) -> int:
     """Largest power of two that is at most ``value``, and at least 1."""
     return 1 << max(0, value.bit_length() - 1)
-
-
-def _sha256(path: Path) -> str:
-    if not path.exists():
-        return ABSENT
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sum(x: Tensor) -> Tensor:

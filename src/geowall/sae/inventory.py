@@ -27,7 +27,13 @@ import pandas as pd
 from geowall.paths import ROOT, GeowallError
 from geowall.sae.gemma_scope import Checkpoint, local
 
+
+class NotFetchedError(GeowallError):
+    """A checkpoint was not had from the hub, which says nothing about the checkpoint: another try may."""
+
+
 LIST = ROOT / "data" / "published" / "gemma_scope_checkpoints.csv"
+KEEP = "+keep"  # at the end of a source: its files stay on this disk
 D_MODEL = {"gemma-2-2b": 2304, "gemma-2-9b": 3584}
 
 
@@ -134,7 +140,7 @@ def fetch(checkpoint: Checkpoint) -> Path:
     """The file of a checkpoint: where it lies, or in the hub's cache after a download if need be.
 
     Raises:
-        GeowallError: if it cannot be had. The message holds nothing that was sent.
+        NotFetchedError: if it cannot be had. The message holds nothing that was sent.
     """
     if checkpoint.path:
         return Path(checkpoint.path)
@@ -151,13 +157,15 @@ def fetch(checkpoint: Checkpoint) -> Path:
         return Path(hf_hub_download(checkpoint.repo_id, checkpoint.name))
     except GatedRepoError:
         page = f"https://huggingface.co/{checkpoint.repo_id}"
-        raise GeowallError(what, "its licence must be accepted first", f"accept it at {page}") from None
+        raise NotFetchedError(what, "its licence must be accepted first", f"accept it at {page}") from None
     except (EntryNotFoundError, RepositoryNotFoundError) as error:
         why = f"the hub, or its cache here, does not have it ({type(error).__name__})"
-        raise GeowallError(what, why, "connect to the network, or choose another checkpoint") from None
+        raise NotFetchedError(what, why, "connect to the network, or choose another checkpoint") from None
     except (HfHubHTTPError, OSError) as error:
         why = f"the hub could not be reached ({type(error).__name__})"
-        raise GeowallError(what, why, "connect to the network and run again: what is done is kept") from None
+        raise NotFetchedError(
+            what, why, "connect to the network and run again: what is done is kept"
+        ) from None
 
 
 def forget(checkpoint: Checkpoint) -> None:
