@@ -46,6 +46,11 @@ class TestSource:
         for cell in cells(chapter):
             assert not cell.outputs and cell.execution_count is None
 
+    def test_its_cells_are_named(self, chapter: Chapter):
+        """A cell without a name gets a random one at each reading, and the page other bytes at each run."""
+        names = [cell.get("id") for cell in json.loads(chapter.notebook.read_text(encoding="utf-8"))["cells"]]
+        assert None not in names and len(set(names)) == len(names)
+
     def test_it_argues_and_does_not_compute(self, chapter: Chapter):
         for cell in cells(chapter):
             assert len(cell.source.splitlines()) <= 12, cell.source
