@@ -79,7 +79,7 @@ def run(small: bool = False) -> list[dict[str, object]]:
         x = cloud(n, d, decay)
         measured = gate(x, K)
         pairs = n * n * d / 2  # multiplications, each pair once
-        share = share_of_product(lambda x=x: neighbours(x, K), pairs, torch.bfloat16, 2 if small else 5)
+        share = share_of_product(lambda x=x: neighbours(x, K), pairs, "bfloat16", 2 if small else 5)
         for name, peer in peers.items():
             found = measure(
                 lambda x=x: neighbours(x, K), lambda x=x, peer=peer: peer(x, K), rounds=3 if small else 9

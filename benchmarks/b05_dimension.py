@@ -91,7 +91,7 @@ def run(small: bool = False) -> list[dict[str, object]]:
     x = embedded(Linear(D_INT), n, D, 0.01, seed=0)
     off = gate(x)
     peers = {"scikit-learn": sklearn_bundle} | ({"skdim": skdim_bundle} if find_spec("skdim") else {})
-    share = share_of_product(lambda: ours(x), n * n * D / 2, torch.bfloat16, 2 if small else 5)
+    share = share_of_product(lambda: ours(x), n * n * D / 2, "bfloat16", 2 if small else 5)
     rows = []
     for name, peer in peers.items():
         found = measure(lambda: ours(x), lambda peer=peer: peer(x), rounds=3 if small else 9)

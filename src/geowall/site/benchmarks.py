@@ -3,8 +3,9 @@
 The page is drawn from ``benchmarks/results.json``. A GPU column without a measurement says so:
 
 >>> row = {"id": "B7", "case": "small", "peer": "heapq", "ratio": 412.3, "low": 399.9, "high": 430.1}
->>> print(ratios([row | {"must": 300, "goal": 1000}]).splitlines()[-1])
-| B7 | small | `heapq` | **412** (400 to 430) | 300 | 1,000 | not measured |
+>>> limits = {"must": 300, "goal": 1000, "share_of_limit": 0.047}
+>>> print(ratios([row | limits]).splitlines()[-1])
+| B7 | small | `heapq` | **412** (400 to 430) | 300 | 1,000 | 4.7 % of a copy | not measured |
 """
 
 from __future__ import annotations
@@ -55,16 +56,24 @@ def table(path: Path) -> str:
 
 
 def ratios(rows: list[dict[str, Any]]) -> str:
-    """Speed over that of a named peer on the same work in the same process, with its 95 % interval."""
+    """Speed over that of a named peer on the same work in the same process, with its 95 % interval.
+
+    Where the work has a limit that can be timed (a copy of its data, a matrix product of as many
+    multiplications), the share of that limit's speed stands beside it.
+    """
     if not rows:
         return ""
-    lines = ["| | Work | Peer | Times as fast | Must | Goal | On a GPU |", "|---|---|---|---|--:|--:|---|"]
+    lines = [
+        "| | Work | Peer | Times as fast | Must | Goal | Speed of the limit | On a GPU |",
+        "|---|---|---|---|--:|--:|---|---|",
+    ]
     for row in rows:
         noisy = ", noisy" if row.get("noisy") else ""
         ratio = f"**{_times(row['ratio'])}** ({_times(row['low'])} to {_times(row['high'])}{noisy})"
         gpu = f"{row['gpu_ratio']:,.3g}" if "gpu_ratio" in row else "not measured"
         limits = " | ".join(_number(row.get(name)) for name in ("must", "goal"))
-        lines.append(f"| {row['id']} | {row['case']} | `{row['peer']}` | {ratio} | {limits} | {gpu} |")
+        says = f"{row['id']} | {row['case']} | `{row['peer']}` | {ratio} | {limits} | {_share(row)} | {gpu}"
+        lines.append(f"| {says} |")
     return "\n".join(lines)
 
 
@@ -123,6 +132,12 @@ def _machine(found: dict[str, Any]) -> str:
         if name in _NAMES
     ]
     return f"{says}\n\n{'; '.join(kernels)}." if kernels else says
+
+
+def _share(row: dict[str, Any]) -> str:
+    if "share_of_limit" not in row:
+        return ""
+    return f"{100 * row['share_of_limit']:.2g} % of a {row.get('limit', 'copy')}"
 
 
 def _times(ratio: float) -> str:
