@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import struct
+import zlib
 
 import altair as alt
 import numpy as np
@@ -82,6 +83,18 @@ def test_the_picture_is_small_and_black_on_white() -> None:
     count = struct.unpack(">I", picture[picture.index(b"PLTE") - 4 : picture.index(b"PLTE")])[0]
     colours = {tuple(palette[i : i + 3]) for i in range(0, count, 3)}
     assert (255, 255, 255) in colours and min(sum(c) for c in colours) < 30
+
+
+def test_a_pale_band_among_many_colours_stays_in_the_picture() -> None:
+    shades = np.random.default_rng(0).integers(0, 256, (500, 3), dtype=np.uint8)  # as many as edges have
+    pixels = np.full((100, 100, 3), 255, np.uint8)
+    pixels[:5] = shades.reshape(5, 100, 3)
+    pixels[40:60] = band = (228, 236, 247)
+    picture = png.encode(pixels)
+    palette = picture[picture.index(b"PLTE") + 4 :]
+    rows = zlib.decompress(picture[picture.index(b"IDAT") + 4 : picture.index(b"IEND") - 8])
+    first = 3 * rows[50 * 101 + 1]
+    assert tuple(palette[first : first + 3]) == band
 
 
 def test_the_same_chart_is_the_same_bytes() -> None:
