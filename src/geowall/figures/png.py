@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 PIXEL_RATIO = 1.5  # picture over page: sharp enough on paper and on fine screens, and half the bytes of 2
+FREQUENT = 48  # colours chosen for being frequent, before those chosen for being far from these
 COLOURS = 64  # no chart of the book shows a difference between 64 and 256
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -61,15 +62,18 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 def _quantise(colours: UInt8[np.ndarray, "pixel 3"]) -> tuple[np.ndarray, np.ndarray]:
     """A palette (at most 64 x 3) and each pixel's place in it.
 
-    The palette is the most frequent colours: those of paper, ink, lines and bands, however pale. What is left
-    are the shades of edges, and each takes the nearest.
+    First the most frequent colours: those of paper, ink, lines and bands, however pale. Then, one at a time,
+    the colour that is farthest from all of these, so that no shade is far from its nearest.
     """
     packed = colours.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     seen, place, often = np.unique(packed, return_inverse=True, return_counts=True)
     exact = np.stack([seen >> 16, seen >> 8 & 255, seen & 255], axis=1).astype(np.int64)
-    palette = exact[np.sort(np.argsort(-often, kind="stable")[:COLOURS])]
-    apart = (exact**2).sum(1)[:, None] - 2 * exact @ palette.T + (palette**2).sum(1)
-    return palette.astype(np.uint8), apart.argmin(1).astype(np.uint8)[place]
+    chosen = list(np.argsort(-often, kind="stable")[:FREQUENT])
+    apart = np.stack([((exact - exact[one]) ** 2).sum(1) for one in chosen], axis=1)
+    while len(chosen) < min(COLOURS, len(seen)):
+        chosen.append(apart.min(1).argmax())
+        apart = np.column_stack([apart, ((exact - exact[chosen[-1]]) ** 2).sum(1)])
+    return exact[chosen].astype(np.uint8), apart.argmin(1).astype(np.uint8)[place]
 
 
 def _decode(png: bytes) -> np.ndarray | None:
