@@ -179,8 +179,6 @@ def test_a_palette_picture_decodes_to_nearly_the_same_pixels(colours: int) -> No
 
 def _read(picture: bytes) -> np.ndarray:
     """Decode a palette picture with a reader of our own, three lines of the format's description."""
-    import zlib
-
     chunks = dict(png._chunks(picture))
     palette = np.frombuffer(chunks[b"PLTE"], np.uint8).reshape(-1, 3)
     width, height = size(picture)
