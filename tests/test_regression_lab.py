@@ -184,6 +184,15 @@ def test_an_exponent_made_of_the_excess_is_found_there_and_not_in_the_twin(twin)
     assert (where(curve, part="flat twin")["correlation"].abs() < 0.8).all()
 
 
+def test_a_twin_that_reads_nothing_is_no_predictor_and_its_excess_still_is(lab, made):
+    kind = made[0]["surrogate"] == KINDS[0]
+    silent = kind & (made[0]["estimator"] == "kappa_ms") & (made[0]["layer"] == 0)
+    shape = made[0].assign(surrogate_value=made[0]["surrogate_value"].mask(silent, 0.0))
+    table = twins.twin_regressions(lab, shape, "alpha_width", KINDS, n_bootstrap=2)
+    parts = table[table["features"] == "kappa_ms"].groupby("surrogate")["part"].unique()
+    assert set(parts[KINDS[0]]) == {"layer", "excess"} and set(parts[KINDS[1]]) == set(twins.PARTS)
+
+
 def test_errors_of_known_size_are_found_as_wobble_and_set_the_ceiling():
     rng, layer = np.random.default_rng(1), np.arange(400)
     y = 0.3 + 0.1 * np.sin(layer / 40) + 0.02 * rng.standard_normal(400)

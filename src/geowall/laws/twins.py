@@ -36,7 +36,8 @@ def twin_regressions(
 
     ``layers`` are measured rows, ``geometry`` the long table of chapter 06 with every surrogate. Columns:
     surrogate, source, model, target, features (the summary), part (layer, flat twin, excess), given (none, or
-    depth taken out of both), correlation, low, high (95 %, blocks of layers), loo_r2 (of the part alone).
+    depth taken out of both), correlation, low, high (95 %, blocks of layers), loo_r2 (of the part alone). What
+    a twin reads enters as a logarithm, as the summaries do; where it reads nothing at a layer, it has no row.
     """
     made = []
     names = {column: (g, part) for g in feats.GEOMETRY for part, column in columns_of(g).items()}
@@ -47,8 +48,9 @@ def twin_regressions(
         twins = layers.drop(columns=[*names, *rows.RIVALS], errors="ignore").merge(
             shape, on=["model", "layer"]
         )
-        found = partial_correlations(twins, target, list(names), **draws)
-        left_out = stage2(twins, [target], list(names), n_permutations=1, **setting)
+        asked = [name for name in names if names[name][1] != PARTS[1] or (twins[name] > 0).all()]
+        found = partial_correlations(twins, target, asked, **draws)
+        left_out = stage2(twins, [target], asked, n_permutations=1, **setting)
         both = found[found["form"] == "levels"].merge(left_out[["model", "features", "loo_r2"]])
         made.append(both.assign(surrogate=surrogate))
     table = pd.concat(made, ignore_index=True)
