@@ -36,8 +36,8 @@ def twin_regressions(
 
     ``layers`` are measured rows, ``geometry`` the long table of chapter 06 with every surrogate. Columns:
     surrogate, source, model, target, features (the summary), part (layer, flat twin, excess), given (none, or
-    depth taken out of both), correlation, low, high (95 %, blocks of layers), loo_r2 (of the part alone). What
-    a twin reads enters as a logarithm, as the summaries do; where it reads nothing at a layer, it has no row.
+    depth taken out of both), correlation, low, high (95 %, blocks of layers), loo_r2 (of the part alone).
+    What a twin reads enters as a logarithm, as summaries do; where it reads nothing at a layer it has no row.
     """
     made = []
     names = {column: (g, part) for g in feats.GEOMETRY for part, column in columns_of(g).items()}
