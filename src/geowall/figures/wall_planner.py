@@ -42,7 +42,7 @@ def fig_wall_holdout(scores: pd.DataFrame) -> alt.TopLevelMixin:
     most = float(min(0.6, table["size"].max())) * 1.25
     table["drawn"] = table["size"].clip(upper=most)
     groups, panels = list(dict.fromkeys(table["group"])), []
-    width = int((352 - 14 * (len(groups) - 1)) / len(groups))
+    width = int((340 - 14 * (len(groups) - 1)) / len(groups))
     for group in groups:
         rows = table[table["group"] == group][
             ["row", "size", "drawn", "words", "held", "planner", "n_predictions"]
@@ -74,8 +74,7 @@ def fig_wall_holdout(scores: pd.DataFrame) -> alt.TopLevelMixin:
 
 
 def fig_wall_planner(forecasts: pd.DataFrame) -> alt.TopLevelMixin:
-    """One layer at a time: narrow dictionaries it was fitted to, wide ones hidden from it, and the "
-    "prediction."""
+    """One layer at a time: narrow dictionaries it was fitted to, wide ones hidden from it, the prediction."""
     table = forecasts.copy()
     table["where"] = table["model"].map(short) + " layer " + table["layer"].astype(str)
     options = list(dict.fromkeys(table["where"]))
