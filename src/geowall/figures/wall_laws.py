@@ -147,8 +147,8 @@ def _range(row: tuple) -> str:
 
 
 def fig_wall_regimes(estimates: pd.DataFrame) -> alt.TopLevelMixin:
-    """Every estimate of alpha against the beta of either encoder: left of the band benign, right of it "
-    "not."""
+    """Every estimate of alpha against the beta of either encoder: left of the band benign, right of it
+    not."""
     low, high = -0.7, 1.3
     order = list(dict.fromkeys(estimates["method"]))
     y = alt.Y("method:N", sort=order, title=None)

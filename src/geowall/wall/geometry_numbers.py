@@ -203,8 +203,8 @@ def misfit(details: pd.DataFrame) -> Found:
 
 
 def shrunk_by_training(budgets: pd.DataFrame) -> Found:
-    """Floor over the least error where training grows with width, less where it does not; median of "
-    "layers."""
+    """Floor over the least error where training grows with width, less where it does not; median of
+    layers."""
     rows = only(budgets, "07/budgets", quantity="floor_share")
     wide = rows.pivot_table(index=["model", "layer"], columns="schedule", values="value")
     return Found(float((wide["scaled"] - wide["matched"]).median()))
