@@ -19,7 +19,6 @@ from math import inf
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 PATHOLOGICAL, BENIGN, OPEN = "pathological", "benign", "undecided"
 
@@ -70,28 +69,13 @@ def betas(exponents: pd.DataFrame) -> pd.DataFrame:
     return made.reset_index()
 
 
-def growth(discovery: pd.DataFrame) -> pd.DataFrame:
-    """Exponent of D(N) at each cosine, with the straight line's 95 % interval: tau, exponent, low, high."""
-    made = []
-    for tau, rows in discovery.groupby("tau"):
-        x, y = np.log(rows["d_sae"].to_numpy(float)), np.log(rows["n_discovered"].to_numpy(float))
-        if len(x) < 3:
-            continue
-        centred = x - x.mean()
-        slope = float(centred @ y / (centred @ centred))
-        left = y - y.mean() - slope * centred
-        spread = float(np.sqrt((left @ left) / (len(x) - 2) / (centred @ centred)))
-        half = float(stats.t.ppf(0.975, len(x) - 2)) * spread
-        made.append({"tau": tau, "exponent": slope, "low": slope - half, "high": slope + half})
-    return pd.DataFrame(made)
-
-
 def estimates(slope: pd.DataFrame, beta: pd.DataFrame, discovered: pd.DataFrame) -> pd.DataFrame:
     """Every pairing of an alpha with a beta, and the regime it puts the dictionaries in.
 
-    Takes the tables of :func:`slopes`, :func:`betas` and :func:`growth`. Columns: method, architecture,
-    alpha, alpha_low, alpha_high, beta, beta_low, beta_high, regime (``benign`` where the whole range of beta
-    lies above that of alpha, ``pathological`` where it lies below, else ``undecided``).
+    Takes the tables of :func:`slopes` and :func:`betas`, and ``growth_overall`` of chapter 05: the exponents
+    of D(N) with their intervals over ladders. Columns: method, architecture, alpha, alpha_low, alpha_high,
+    beta, beta_low, beta_high, regime (``benign`` where the whole range of beta lies above that of alpha,
+    ``pathological`` where it lies below, else ``undecided``).
     """
     widest, made = slope[slope["d_sae"] == slope["d_sae"].max()], []
     for b in beta[beta["setting"] == "tokens"].to_dict("records"):
@@ -111,7 +95,7 @@ def estimates(slope: pd.DataFrame, beta: pd.DataFrame, discovered: pd.DataFrame)
 
 
 def _estimate(method: str, beta: Mapping[str, float], alphas: Sequence[float]) -> dict[str, object]:
-    alpha, low, high = alphas[0], min(alphas), max(alphas)
+    alpha, low, high = alphas[0], float(np.min(alphas)), float(np.max(alphas))  # an unknown end stays so
     regime = BENIGN if beta["low"] > high else PATHOLOGICAL if beta["high"] < low else OPEN
     return {
         "method": method,
