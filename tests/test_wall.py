@@ -369,9 +369,11 @@ def test_a_table_without_its_columns_is_refused(mine: pd.DataFrame):
 
 def test_plan_on_the_command_line(mine: pd.DataFrame, tmp_path, capsys):
     mine.to_csv(tmp_path / "checkpoints.csv", index=False)
-    assert main(["plan", str(tmp_path), "--layer", "1", "-k", "30", "--target", "0.017"]) == 0
+    asked = ["plan", str(tmp_path), "--layer", "1", "-k", "30", "--target"]
+    assert main([*asked, "0.0195"]) == 0  # a little below what 2,048 latents have
     text = capsys.readouterr().out
     assert "mine layer 1 at 30 active latents" in text and "train" in text
+    assert main([*asked, "0.0001"]) == 0 and "no width up to" in capsys.readouterr().out
     assert main(["plan", str(tmp_path / "checkpoints.csv"), "--layer", "1", "-k", "30", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["layer"] == 1 and set(found["table"][0]) >= {"width", "nmse", "low", "high"}
