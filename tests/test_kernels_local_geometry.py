@@ -9,7 +9,6 @@ from geowall.kernels import compiled, neighbours
 from geowall.kernels import local_geometry as local
 
 CODE = compiled.library(local.SOURCE)
-needs_a_compiler = pytest.mark.skipif(CODE is None, reason="there is no compiler here")
 SIDES = [1, 2, 3, 15, 16, 17, 48, 64, 65, 97]
 
 
@@ -29,7 +28,6 @@ def positive(m, kind, seed=0, count=3):
     return (turn * spectrum) @ turn.mT
 
 
-@needs_a_compiler
 @pytest.mark.parametrize("kind", ["falling", "flat", "pairs", "one", "wide", "none"])
 @pytest.mark.parametrize("m", SIDES)
 def test_leading_values_and_vectors_equal_their_definition(m, kind):
@@ -50,7 +48,6 @@ def test_leading_values_and_vectors_equal_their_definition(m, kind):
         assert bool(((held - expected).abs() <= 1e-5 * trace).all())
 
 
-@needs_a_compiler
 @pytest.mark.parametrize("scale", [1e-12, 1e12])
 def test_leading_values_do_not_depend_on_the_unit(scale):
     matrix = positive(33, "falling").float()
@@ -58,7 +55,6 @@ def test_leading_values_do_not_depend_on_the_unit(scale):
     assert torch.allclose(found / scale, expected, rtol=1e-5)
 
 
-@needs_a_compiler
 @pytest.mark.parametrize("about", ["point", "mean"])
 @pytest.mark.parametrize(
     "n, d, scales, dim",
@@ -87,7 +83,6 @@ def test_both_paths_agree(n, d, scales, dim, about):
             assert torch.allclose(angles, torch.full_like(angles, dim), atol=1e-3)
 
 
-@needs_a_compiler
 @pytest.mark.parametrize("n, d", [(1, 1), (48, 7), (64, 64), (97, 515), (193, 33)])
 def test_all_inner_products_equal_their_definition(n, d):
     x = torch.randn(n, d, generator=torch.Generator().manual_seed(d))
@@ -95,7 +90,6 @@ def test_all_inner_products_equal_their_definition(n, d):
     assert torch.allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
-@needs_a_compiler
 @pytest.mark.parametrize("dim, dims", [(1, [1]), (5, [5, 2]), (16, [16]), (17, [17, 3, 16]), (33, [33])])
 @pytest.mark.parametrize("d, places, j", [(64, 7, 5), (131, 4, 1), (300, 9, 7)])
 def test_angles_equal_their_definition(d, places, j, dim, dims):
@@ -109,7 +103,6 @@ def test_angles_equal_their_definition(d, places, j, dim, dims):
     assert torch.allclose(found[0, 0], torch.tensor(dims).float(), atol=1e-5)
 
 
-@needs_a_compiler
 def test_an_index_outside_the_cloud_is_refused():
     x = torch.randn(40, 12, generator=torch.Generator().manual_seed(0))
     near = neighbours.neighbours(x, 20).index
@@ -120,7 +113,6 @@ def test_an_index_outside_the_cloud_is_refused():
         local.overlap(x[:, :, None], torch.arange(40), near, [1])
 
 
-@needs_a_compiler
 def test_what_is_not_finite_stays_so():
     matrix = positive(20, "falling").float()
     matrix[1] = torch.nan

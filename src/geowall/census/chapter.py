@@ -93,7 +93,7 @@ def chosen(tokens: Setting, grid: Setting) -> list[Checkpoint]:
     ``grid`` holds ``source``, and for a grid ``widths``, ``penalties`` (JumpReLU's), ``steps``, ``sequences``
     and ``seed`` (:func:`geowall.language.saes.grid`). ``layers``, and for the hub or a folder ``widths``,
     choose among them where they are given. Files of ``hub`` are not kept once measured; those of ``hub+keep``
-    are, and so is what ``keep_files`` says to keep.
+    are, and so are those of ``keep_layers``.
     """
     layers, source, model = grid.get("layers") or None, str(grid["source"]), str(tokens["model"])
     if source == "grid":
@@ -142,11 +142,9 @@ def taken(tokens: Setting, grid: Setting, cluster: str = "") -> dict[str, pd.Dat
 @functools.lru_cache(maxsize=2)
 def _taken(tokens: str, grid: str, cluster: str) -> dict[str, pd.DataFrame]:
     setting = json.loads(tokens), json.loads(grid)
-    kept = setting[1].pop("keep_files", False) or setting[1]["source"] != "hub"
+    kept = tuple(setting[1].pop("keep_layers", [])) if setting[1]["source"] == "hub" else True
     setting[1]["source"] = setting[1]["source"].removesuffix(inventory.KEEP)
-    written = json.dumps(
-        setting[1], sort_keys=True
-    )  # kept or not, results are the same, and so is their folder
+    written = json.dumps(setting[1], sort_keys=True)  # kept or not, results and their folder are the same
     name = hashlib.sha256(f"{tokens} {written}".encode()).hexdigest()[:12]
     everything = chosen(*setting), sample(setting[0]), folder() / f"rows-{name}"
     workers, scheduler = (int(cluster), "") if cluster.isdigit() else (0, cluster)
@@ -384,11 +382,12 @@ def growth(discovery: pd.DataFrame) -> pd.DataFrame:
 def growth_overall(growth: pd.DataFrame) -> pd.DataFrame:
     """Mean exponent of the ladders of a table of :func:`growth`, with Student's 95 % interval over them.
 
-    Columns: tau, ladders (how many), exponent, low, high.
+    Columns: tau, ladders (how many have an exponent: it takes three widths), exponent, low, high.
     """
     parts = []
-    for tau, own in growth.dropna(subset="exponent").groupby("tau"):
-        x, n = own["exponent"], len(own)
+    for tau, own in growth.groupby("tau"):
+        x = own["exponent"].dropna()
+        n = len(x)
         half = student.ppf(0.975, n - 1) * x.std() / math.sqrt(n) if n > 1 else math.nan
         row = {"tau": tau, "ladders": n, "exponent": x.mean()}
         parts.append(row | {"low": x.mean() - half, "high": x.mean() + half})

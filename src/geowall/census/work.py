@@ -32,14 +32,18 @@ class Settings:
     """How a checkpoint is measured; two settings do not share durable results.
 
     ``trim`` is the share of tokens cut from either end of the ranking by error, ``neighbours`` the widest
-    dictionary whose decoder neighbours are looked up, ``keep_files`` whether downloads stay in the cache,
-    ``device`` where they are measured (``auto``: a GPU where there is one).
+    dictionary whose decoder neighbours are looked up, ``keep_files`` whether downloads stay in the cache, or
+    the layers whose do, ``device`` where they are measured (``auto``: a GPU where there is one).
     """
 
     trim: float = 0.05
     neighbours: int = 16_384
-    keep_files: bool = True
+    keep_files: bool | tuple[int, ...] = True
     device: str = "auto"
+
+    def keeps(self, layer: int) -> bool:
+        """Whether downloads of a layer stay in the cache."""
+        return self.keep_files if isinstance(self.keep_files, bool) else layer in self.keep_files
 
     def place(self) -> str:
         """The device of this machine that is meant."""
@@ -97,7 +101,7 @@ def run(job: Job, on_row: Callable[[Checkpoint], None] = lambda checkpoint: None
             tables = {"checkpoints": pd.DataFrame([describe(checkpoint) | {"status": error.why}])}
         tables["checkpoints"]["seconds"] = time.perf_counter() - began
         put(key, tables)
-        if not job.settings.keep_files:
+        if not job.settings.keeps(job.layer):
             inventory.forget(checkpoint)
         on_row(checkpoint)
     return len(left)
