@@ -30,6 +30,7 @@ from geowall.paths import GeowallError
 from geowall.sae.model import Sae, to_flat
 
 EDGE = 0.2  # least cosine at which a jumprelu latent starts to fire
+TURN = 0.05  # of a revived latent away from its token, as a share of the token's norm
 THRESHOLD = 0.05  # of a revived jumprelu latent, as a share of a pre-activation at its largest
 
 
@@ -117,16 +118,23 @@ def revive(
     seed: int,
     rule: Rule | None = None,
 ) -> None:
-    """Point dead latents at badly rebuilt tokens, drawn by squared error, in place; their moments vanish."""
+    """Point dead latents at badly rebuilt tokens, drawn by squared error, in place; their moments vanish.
+
+    Each is turned a little: two that start at one token, or at equal ones, would be alike ever after.
+    """
     n, count = len(dead), int(dead.sum())
     if not count:
         return
     params, *moments = (views(part, n, x.shape[1]) for part in state)
     badness = error.square().sum(1).clamp(min=1e-20).cpu()
-    chosen = torch.multinomial(badness, count, replacement=True, generator=generator(seed))
-    atoms = normalize(x[chosen.to(x.device)], dim=1)
+    random = generator(seed)
+    chosen = torch.multinomial(badness, count, replacement=True, generator=random)
+    turn = TURN * normalize(torch.randn(count, x.shape[1], generator=random), dim=1).to(x.device)
+    tokens = x[chosen.to(x.device)]
+    tokens = tokens + tokens.norm(dim=1, keepdim=True) * turn
+    atoms = normalize(tokens, dim=1)
     if rule is not None and rule.architecture == "spade":
-        params.dec[dead] = params.enc[dead] = x[chosen.to(x.device)]
+        params.dec[dead] = params.enc[dead] = tokens
         for moment in moments:
             moment.enc[dead] = moment.dec[dead] = 0.0
         return
