@@ -18,6 +18,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from geowall.geometry import dimension
+from geowall.geometry.spectrum import participation
 from geowall.kernels.neighbours import neighbours
 from geowall.manifolds import generator
 from geowall.paths import GeowallError
@@ -34,12 +35,13 @@ def surrogate(
     Args:
         kind: ``gaussian`` has the mean and covariance of ``x``; ``gaussian_same_d_int`` has its mean, its
             principal directions and its ``d_int``: the deviations along them are raised to a power, found
-            by bisection, at which the draw reads as many dimensions as ``x``; ``clusters`` has mean and
-            covariance in each of ``n_clusters`` k-means clusters, and as many points there; ``flat`` is
-            ``gaussian`` in the leading ``d_flat`` principal directions alone.
+            by bisection, at which the draw reads as many dimensions as ``x``; ``clusters`` has as many points
+            and the mean of each of ``n_clusters`` k-means clusters, and its covariance as far as its points
+            tell; ``flat`` is ``gaussian`` in the leading ``d_flat`` principal directions alone.
         x: the cloud.
         seed: of clusters and draws.
-        n_clusters: cells of ``clusters``; a cell with fewer points than dimensions is flat in itself.
+        n_clusters: cells of ``clusters``. The few points of a small cell span too few dimensions: so the
+            covariance that cells share counts in each as so many points as it has dimensions.
         d_flat: dimensions of ``flat``.
 
     Raises:
@@ -56,13 +58,30 @@ def surrogate(
         why = f"{len(x)} points were to make {n_clusters} clusters"
         raise GeowallError("there are more clusters than points", why, "ask for fewer")
     if kind == "clusters":
-        found = KMeans(n_clusters, n_init=1, max_iter=30, random_state=seed).fit_predict(x.numpy())
-        cell, twin = torch.from_numpy(found), torch.empty_like(x)
-        for c in range(n_clusters):
-            own = cell == c
-            twin[own] = _gaussian(x[own], random) if int(own.sum()) > 1 else x[own]
-        return twin
+        return _mixture(x, random, n_clusters, seed)
     raise GeowallError("no such surrogate", f"{kind!r} is not known", f"use one of {', '.join(SURROGATES)}")
+
+
+def _mixture(x: Tensor, random: torch.Generator, n_clusters: int, seed: int) -> Tensor:
+    """Normal draws in every k-means cell, with its mean and its covariance, shrunk to the shared one."""
+    found = KMeans(n_clusters, n_init=1, max_iter=30, random_state=seed).fit_predict(x.numpy())
+    cells = [torch.from_numpy(np.flatnonzero(found == c)) for c in range(n_clusters)]
+    around = torch.cat([x[own] - x[own].mean(0) for own in cells]).double()
+    shared = around.T @ around / max(1, len(x) - n_clusters)
+    weight = participation(torch.linalg.eigvalsh(shared)) if n_clusters < len(x) else 1.0
+    twin = torch.empty_like(x)
+    for own in cells:
+        mean = x[own].mean(0)
+        scatter = (x[own] - mean).double().T @ (x[own] - mean).double()
+        covariance = (scatter + weight * shared) / (len(own) - 1 + weight)
+        z = torch.randn(len(own), x.shape[1], generator=random)
+        twin[own] = mean + (z - z.mean(0)) @ _root(covariance).T  # draws of a Gaussian, given their mean
+    return twin
+
+
+def _root(covariance: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(covariance)
+    return (vectors * values.clamp(min=0.0).sqrt()).float()
 
 
 def _gaussian(x: Tensor, random: torch.Generator, rank: int | None = None) -> Tensor:
@@ -77,8 +96,7 @@ def _gaussian(x: Tensor, random: torch.Generator, rank: int | None = None) -> Te
     if len(x) <= x.shape[1]:
         mix = torch.randn(len(x), len(x), generator=random) / (len(x) - 1) ** 0.5
         return mean + mix @ centred
-    values, vectors = torch.linalg.eigh(centred.double().T @ centred.double() / (len(x) - 1))
-    root = (vectors * values.clamp(min=0.0).sqrt()).float()
+    root = _root(centred.double().T @ centred.double() / (len(x) - 1))
     return mean + torch.randn(len(x), x.shape[1], generator=random) @ root.T
 
 
