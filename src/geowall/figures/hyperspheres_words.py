@@ -155,6 +155,19 @@ def edge(mixture: pd.DataFrame, tokens: int) -> str:
     )
 
 
+def beyond(table: pd.DataFrame) -> str:
+    """Say what wider dictionaries of one seed found in the mixture, beside the prediction."""
+    if table.empty:
+        return "No wider dictionaries were trained."
+    said = [
+        f"{int(r.d_sae):,} latents put {int(r.n_on_manifold):,} on the manifold (predicted "
+        f"{int(r.predicted_n_on_manifold):,}) and discover {int(r.n_discovered):,} features of "
+        f"{int(r.predicted_n_discovered):,}"
+        for r in table.itertuples()
+    ]
+    return f"Wider ones, of one seed each: {'; '.join(said)}."
+
+
 def rarest(world: Mapping[str, float], tokens: int) -> str:
     """Say how often training and the test show the rarest feature, and how many are shown less than once."""
     p = scene(world).frequencies.double()
