@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -195,7 +196,50 @@ def test_kill_minus_nine_loses_nothing(book: Book):
     assert book.run("publish", "01").returncode == 0
     assert book.times_computed() == before, "the table finished before the kill was computed again"
     assert tree(book.root / "book") != published
+    record = json.loads((book.root / "book" / "chapters" / "01_tiny" / "provenance.json").read_text())
+    assert sum(record["cell_seconds"]) == pytest.approx(record["seconds"], abs=0.01)
     assert book.run("clean").returncode == 0 and not list(book.runs.glob(".*"))
+
+
+MOMENTS = {  # where a publishing process is killed
+    "while the page is copied": """
+        left = [2]
+        def deadly(source, target, **options):
+            left[0] -= 1
+            return shutil.copy2(source, target, **options) if left[0] >= 0 else os.kill(os.getpid(), 9)
+        given = {"ignore_patterns": shutil.ignore_patterns, "rmtree": shutil.rmtree}
+        copytree = functools.partial(shutil.copytree, copy_function=deadly)
+        publish.shutil = types.SimpleNamespace(copytree=copytree, **given)
+    """,
+    "before the exchange": """
+        store._exchange = lambda new, old: os.kill(os.getpid(), 9)
+    """,
+    "after the exchange": """
+        exchange = store._exchange
+        store._exchange = lambda new, old: (exchange(new, old), os.kill(os.getpid(), 9))
+    """,
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_kill_while_a_page_goes_into_the_book_leaves_the_old_page_or_the_new(book: Book, moment: str):
+    assert book.run("publish", "01").returncode == 0
+    old = tree(book.root / "book" / "chapters" / "01_tiny")
+    write_notebook(book.root / "notebooks" / "01_tiny.ipynb", [*CELLS[:-1], 'print("new")', CELLS[-1]])
+    head = "import functools, os, shutil, types\nfrom geowall.runs import publish, store\n"
+    tail = 'from geowall.__main__ import main\nmain(["publish", "01"])\n'
+    script = head + textwrap.dedent(MOMENTS[moment]) + tail
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=book.environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    stands = tree(book.root / "book" / "chapters" / "01_tiny")
+    assert (stands == old) == (moment != "after the exchange")
+    assert {"01_tiny.ipynb", "provenance.json", "tables/squares.parquet"} <= set(stands)
+    assert book.run("publish", "01").returncode == 0
+    new = tree(book.root / "book" / "chapters" / "01_tiny")
+    assert new != old and (moment != "after the exchange" or new == stands)
+    assert book.run("clean", "--all").returncode == 0
+    assert [path.name for path in (book.root / "book" / "chapters").iterdir()] == ["01_tiny"]
 
 
 def test_a_kernel_that_dies_is_said_in_three_lines(book: Book):
@@ -239,6 +283,30 @@ def test_a_full_disk_is_reported_as_such(book: Book, tmp_path: Path):
     )
     assert done.returncode == 1 and "the disk filled up" in done.stderr and "Traceback" not in done.stderr
     assert "--out DIR" in done.stderr
+
+
+def test_a_disk_that_is_full_when_a_page_is_published_leaves_the_old_page(book: Book, tmp_path: Path):
+    assert book.run("publish", "01").returncode == 0
+    chapters, kept = book.root / "book" / "chapters", tmp_path / "kept"
+    old = tree(chapters)
+    write_notebook(book.root / "notebooks" / "01_tiny.ipynb", [*CELLS[:-1], 'print("new")', CELLS[-1]])
+    script = (
+        f'cp -r "{chapters}" "{kept}" && mount -t tmpfs -o size=160k none "{chapters}" '
+        f'&& cp -r "{kept}/." "{chapters}" && head -c 300k /dev/zero > "{chapters}/filler" ; "$@" ; '
+        f'code=$? ; rm "{chapters}/filler" && rm -r "{kept}" && cp -r "{chapters}" "{kept}" ; exit $code'
+    )
+    command = ["unshare", "--mount", *([] if _is_root() else ["-Ur"]), "sh", "-c", script, "sh"]
+    done = subprocess.run(
+        [*command, *book.command("publish", "01")],
+        env=book.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and "the disk filled up" in done.stderr and "Traceback" not in done.stderr
+    assert tree(kept) == old, "what the full disk held afterwards"
+    assert len(list(book.finished())) == 2, "the run is whole; only its page found no room"
+    assert book.run("publish", "01").returncode == 0 and tree(chapters) != old
 
 
 def _is_root() -> bool:

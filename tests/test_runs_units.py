@@ -198,6 +198,10 @@ def steps(run: session.Run) -> int:
     return len(list(run._steps.glob("*.parquet")))
 
 
+def test_a_reused_table_counts_in_its_cell_for_what_it_once_took():
+    assert execute._cell_seconds([0.0, 1.0, 3.0, 4.0], [[1.5, 10.0], [3.0, 5.0]]) == [1.0, 12.0, 6.0]
+
+
 def test_a_table_kept_for_later_is_not_that_of_other_libraries(run: session.Run, monkeypatch):
     for _ in range(2):
         run.table("sizes", named, ["other"])

@@ -8,6 +8,7 @@ kill are not computed again.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import json
 import os
@@ -261,6 +262,17 @@ def _unstarted(chapter: Chapter, work: Path, error: Exception) -> GeowallError:
     return failed.leave(work, place, what, f"{why}; it said: {last}" if last else why, fix)
 
 
+def _cell_seconds(starts: list[float], reused: list[list[float]]) -> list[float]:
+    """Seconds that each cell takes on its own: what its reused tables once took is in it.
+
+    ``starts`` are the cells' and the end; the clock is the machine's, and so the same in the kernel.
+    """
+    cells = [end - begin for begin, end in itertools.pairwise(starts)]
+    for moment, spent in reused:
+        cells[max(0, bisect.bisect_right(starts, moment, hi=len(cells)) - 1)] += spent
+    return [round(seconds, 3) for seconds in cells]
+
+
 def _finish(chapter: Chapter, work: Path, starts: list[float]) -> float:
     """Normalise the page, write its HTML and its provenance; return the seconds the chapter took."""
     page = work / f"{chapter.name}.ipynb"
@@ -271,8 +283,8 @@ def _finish(chapter: Chapter, work: Path, starts: list[float]) -> float:
     for spent in ("session.json", "kernel.log"):
         (work / spent).unlink()
     outputs = [path for path in sorted(work.rglob("*")) if path.is_file()]
-    cells = [round(end - begin, 3) for begin, end in itertools.pairwise(starts)]
-    seconds = round(starts[-1] - starts[0] + session.pop("seconds_reused"), 3)
+    cells = _cell_seconds(starts, session.pop("reused"))
+    seconds = round(sum(cells), 3)
     record = session | {
         "seconds": seconds,
         "cell_seconds": cells,

@@ -95,7 +95,7 @@ class Run:
         self._weights = _weights(values)
         self._inputs = dict(self._weights)
         self._checks: list[dict[str, Any]] = []
-        self._saved_seconds = 0.0
+        self._reused: list[tuple[float, float]] = []  # when a table was reused, and the seconds it once took
         display(Markdown(f"Run `{self.id}` on `{provenance.device()}`."))
 
     def read(self, path: str) -> pd.DataFrame:
@@ -131,7 +131,8 @@ class Run:
             store.write_json(step.with_suffix(".json"), cost)
             store.write_atomically(step, lambda beside: made.to_parquet(beside, index=False))
         else:
-            self._saved_seconds += json.loads(step.with_suffix(".json").read_text())["seconds"]
+            spent = json.loads(step.with_suffix(".json").read_text())["seconds"]
+            self._reused.append((time.monotonic(), spent))
         table = pd.read_parquet(step)  # always what is on disk: a fresh and a reused table are the same table
         store.write_table(self.folder / "tables", name, table)
         self._tables[name] = {"rows": len(table), "columns": list(table.columns)}
@@ -205,7 +206,7 @@ class Run:
         record = shown | {
             "tables": self._tables,
             "seconds": round(time.monotonic() - self._started, 3),
-            "seconds_reused": round(self._saved_seconds, 3),
+            "reused": self._reused,
             "peak_memory_mb": provenance.peak_memory_mb(),
             "cores": provenance.cores(),
         }
