@@ -178,11 +178,13 @@ def test_flat_clouds_and_their_surrogates_agree_within_their_intervals(monkeypat
     cases = {
         "dimension": [("normal", d, 1.0, 0.0) for d in (5, 15)],
         "spectrum": [("power_law", 24, 1.0, 0.0)],
+        "clusters": [("clusters", 16, c, 0.0) for c in (16, 64)],
     }
     monkeypatch.setattr(responses, "FACTORS", cases)
     found = responses.agreement(responses.drawn(600, 24, 4, 100))
-    assert set(found["estimator"]) == {"kappa_ms", "kappa_tv"} and len(found) == 6
-    assert found["agree"].mean() >= 0.75  # of 24 that are 95 % each, and not independent
+    assert set(found["estimator"]) == {"kappa_ms", "kappa_tv"} and len(found) == 10
+    for _, part in found.groupby("surrogate"):
+        assert part["agree"].mean() >= 0.75  # of 24 and 16 that are 95 % each, and not independent
     assert ((found["low"] <= 0) & (found["high"] >= 0)).all()
 
 
