@@ -4,8 +4,8 @@ Two passes over the same tiles, of which nothing is kept but what is needed. The
 and each group of 64 others, the smallest upper end of a squared distance; the k-th smallest of a point's
 groups is an upper end for its k-th neighbour, since k groups hold k others. The second writes the others
 whose lower end does not exceed it. :func:`geowall.kernels.neighbours.settle` measures them exactly. A tile
-serves its rows alone, unlike on a processor: to serve both sides the groups of all points would have to be held at once,
-n^2 / 64 numbers, where products are what a GPU has plenty of.
+serves its rows alone, unlike on a processor: to serve both sides the groups of all points would have to be
+held at once, n^2 / 64 numbers, and products are what a GPU has plenty of.
 
 Importing this module needs triton; running it needs a GPU, or ``TRITON_INTERPRET=1`` set beforehand.
 """
