@@ -14,6 +14,7 @@ import pytest
 
 from geowall.paths import ROOT
 from geowall.runs import chapters, readme
+from geowall.runs.parameters import read_yaml
 
 COMMANDS = {"help", "env", "book", "test", "run", "estimate", "publish", "site", "serve", "status", "bench"}
 COMMANDS |= {"lint", "format", "clean"}
@@ -138,6 +139,16 @@ def test_the_examples_are_found_however_parameters_are_given():
 def test_every_example_has_parameters_that_its_chapter_takes(chapter: str, options: str):
     given = dict(option.split("=", 1) for option in options.split())
     assert given and set(given) <= set(chapters.find(chapter).resolve("quick", {}, given))
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "notebooks" / "params").glob("night_*.yaml")), ids=lambda p: p.stem
+)
+def test_a_night_goes_beyond_full_with_parameters_that_its_chapter_takes(path: Path):
+    chapter, night = chapters.find(path.stem[-2:]), read_yaml(path)
+    full = chapter.resolve("full")
+    assert set(night) <= set(chapter.resolve("full", night))
+    assert any(full[name] != value for name, value in night.items())
 
 
 def recipes() -> list[str]:
