@@ -365,4 +365,4 @@ def _mixture_panel(mixtures: pd.DataFrame, y: str, title: str) -> alt.LayerChart
     words = words.encode(
         x=alt.value(8), y=alt.Y("y:Q", scale=None, axis=None), text="manifold:N", color=by_shape()
     )
-    return alt.layer(line, bars, dots, words).properties(width=235, height=230)
+    return alt.layer(line, bars, dots, words).properties(width=222, height=230)
