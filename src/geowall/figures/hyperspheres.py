@@ -348,7 +348,8 @@ def _mixture_panel(mixtures: pd.DataFrame, y: str, title: str) -> alt.LayerChart
     span = [0.9 * table["d_sae"].min(), 1.1 * table["d_sae"].max()]
     x = alt.X("d_sae:Q", title="d_sae, latents in the dictionary")
     x = x.scale(type="log", base=2, domain=span, nice=False)
-    x = x.axis(values=sorted(table["d_sae"].unique()), format=",", grid=False)
+    widths = sorted(table["d_sae"].unique())
+    x = x.axis(values=widths[:: 1 + len(widths) // 6], format=",", grid=False)
     base = alt.Chart(table).encode(x=x, color=by_shape())
     tooltip = [
         alt.Tooltip("manifold:N"),
@@ -357,7 +358,9 @@ def _mixture_panel(mixtures: pd.DataFrame, y: str, title: str) -> alt.LayerChart
         alt.Tooltip(f"predicted_{y}:Q", title="predicted"),
     ]
     line = base.mark_line(strokeDash=[5, 4], strokeWidth=1.6)
-    line = line.encode(y=alt.Y(f"predicted_{y}:Q", title=title).axis(tickCount=5))
+    line = line.encode(
+        y=alt.Y(f"predicted_{y}:Q", title=title).scale(type="log").axis(values=[1, 10, 100, 1000], format=",")
+    )
     bars = base.mark_rule(strokeWidth=3, opacity=0.45).encode(x="at:Q", y="low:Q", y2="high:Q")
     dots = base.mark_circle(size=60, opacity=1).encode(x="at:Q", y=f"{y}:Q", tooltip=tooltip)
     names = pd.DataFrame({"manifold": list(SHAPES), "y": [12, 29]})
