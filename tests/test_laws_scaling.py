@@ -12,6 +12,7 @@ import pytest
 
 from geowall.laws import published, scaling
 from geowall.laws.scaling import (
+    agreement,
     attenuation,
     exponents,
     filters,
@@ -151,6 +152,15 @@ def test_three_widths_are_exactly_determined_and_borrow_their_noise(published_fl
     assert exact["rss"].max() < 1e-15
     assert published_floors["sigma_dof"].unique().tolist() == [6]
     assert (exact["high"] > exact["low"]).all()
+
+
+def test_only_layers_with_widths_to_spare_have_an_interval_of_their_own(published_floors, showcase):
+    table = agreement.agreement(published_floors, pd.read_csv(published.ROOT / printed.FLOORS), showcase)
+    assert (table["low_own"].notna() == (table["dof"] > 0)).all()
+    spare = table[table["dof"] > 0]
+    assert spare["layer"].tolist() == [12, 20] and spare["inside_own"].astype(bool).all()
+    # fewer degrees of freedom than the pool has: one layer alone is less sure of its noise
+    assert (spare["low_own"] < spare["low"]).all() and (spare["high_own"] > spare["high"]).all()
 
 
 def test_the_first_filter_drops_what_the_paper_dropped(showcase):

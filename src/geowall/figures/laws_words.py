@@ -95,17 +95,37 @@ def showcase(agreed: pd.DataFrame) -> str:
     sigma, dof = agreed["sigma"].iloc[0], agreed["sigma_dof"].iloc[0]
     said = [
         f"{int(agreed['inside'].sum())} of {len(agreed)} printed floors lie in our intervals, whose noise is "
-        f"{sigma:.2%} of an error ({dof:.0f} degrees of freedom)."
+        f"{sigma:.2%} of an error ({dof:.0f} degrees of freedom).",
+        _alone(agreed),
     ]
     far = agreed[~agreed["inside"]]
     said += [_outside(row, agreed.drop(place), sigma) for place, row in far.to_dict("index").items()]
     return " ".join(said)
 
 
+def _alone(agreed: pd.DataFrame) -> str:
+    """Say which printed floors lie in an interval without borrowed noise, where there are widths to spare."""
+    spare = agreed[agreed["dof"] > 0]
+    ends = ", ".join(
+        f"{_layer(row)} ({row['low_own']:.3f} to {row['high_own']:.3f}, printed {row['printed']:.3f})"
+        for row in spare.to_dict("records")
+    )
+    exact = len(agreed) - len(spare)
+    return (
+        f"By the noise of the layer itself {int(spare['inside_own'].sum())} of {len(spare)} do, {ends}; the "
+        f"other {exact} have three widths for three parameters and therefore no interval of their own: there "
+        "any floor below the smallest error fits, given enough noise."
+    )
+
+
+def _layer(row: dict[str, object]) -> str:
+    return f"{row['model'].rsplit('-', 1)[-1].upper()} layer {row['layer']}"
+
+
 def _outside(row: dict[str, object], others: pd.DataFrame, sigma: float) -> str:
     """Say of a printed floor outside our interval what may part the two."""
     said = (
-        f"The exception is {row['model'].rsplit('-', 1)[-1].upper()} layer {row['layer']}: "
+        f"The exception is {_layer(row)}: "
         f"{row['floor']:.4f} ({row['low']:.4f} to {row['high']:.4f}), printed {row['printed']:.3f}. With "
         f"that floor the curve would miss the points by {row['misfit'] * sigma:.1%} (root mean square), "
         f"{row['misfit']:.0f} times this noise."

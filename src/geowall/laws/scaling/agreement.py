@@ -1,6 +1,8 @@
 """Do fitted floors agree with printed ones, and what would it take where they do not?
 
-A curve through three points has one floor, and its interval says only what noise in the points does to it.
+A layer with more than three widths has noise of its own, and by that an interval of its own. A curve through
+three points has one floor and nothing left over: any other floor fits too if the points may be off by enough,
+so by itself the layer has no interval, and one by borrowed noise says only what that noise does to it.
 The paper's floors come from another fit: one surface over many sparsities, which need not pass through the
 points at any of them. How much that matters is seen at the *other* layers: by how much do their two floors
 differ? That, put on top of the noise, is the interval for what the paper would print:
@@ -18,6 +20,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
+from geowall.laws.scaling import intervals
 from geowall.laws.scaling.floors import curve
 
 KEY = ["model", "layer"]
@@ -58,6 +61,8 @@ def agreement(
     place = pd.MultiIndex.from_frame(table[KEY])
     table = table.assign(printed=there.reindex(place).to_numpy(), k_slope=slopes.reindex(place).to_numpy())
     table["inside"] = _inside(table, "low", "high")
+    table = table.join(_alone(points[points["k"] == at]), on=KEY)
+    table["inside_own"] = _inside(table, "low_own", "high_own").where(table["dof"] > 0)
     table["difference"] = np.log(table["floor"] / table["printed"])
     table["misfit"] = [_misfit(row, points) for row in table.to_dict("records")]
     ends = np.array([
@@ -69,6 +74,12 @@ def agreement(
     table["inside_paper"] = _inside(table, "low_paper", "high_paper").where(exact)
     table[["low_paper", "high_paper"]] = table[["low_paper", "high_paper"]].where(exact)
     return table.drop(columns="rss")
+
+
+def _alone(points: pd.DataFrame) -> pd.DataFrame:
+    """Return the ends of every layer's interval where no other layer lends it noise."""
+    alone = pd.concat([intervals.floors(own) for _, own in points.groupby(KEY)])
+    return alone.set_index(KEY)[["low", "high"]].add_suffix("_own")
 
 
 def _inside(table: pd.DataFrame, low: str, high: str) -> pd.Series:
