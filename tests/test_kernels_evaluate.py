@@ -75,15 +75,15 @@ def test_the_definition_agrees_with_the_metrics_of_a_sweep():
     assert int((found.fired == 0).sum()) == row["dead"]
 
 
-@pytest.mark.parametrize("path", ["compiled"] if evaluate.available() else ["torch"])
-def test_a_pre_activation_at_its_threshold_falls_on_the_right_side(path):
+@pytest.mark.compiled
+def test_a_pre_activation_at_its_threshold_falls_on_the_right_side():
     """Thresholds a few units of float32 from the products of one token: bfloat16 alone knows nothing here."""
     sae, x = problem(16, 200, 320, 40, seed=3)
     p = x[0].double() @ sae.W_enc.double() + sae.b_enc.double()
     steps = torch.arange(320) % 7 - 3
     threshold = (p * (1.0 + steps * 3e-7)).float().clamp(min=0.0)
     close = Sae("jumprelu", 1, sae.W_enc, sae.b_enc, sae.W_dec, sae.b_dec, threshold)
-    found, expected = evaluate.evaluate(close, x, path), evaluate_slow(close, Tokens(x))
+    found, expected = evaluate.evaluate(close, x, "compiled"), evaluate_slow(close, Tokens(x))
     assert torch.equal(found.l0, expected.l0) and torch.equal(found.fired, expected.fired)
     assert 0 < int(found.l0[0]) < 320
 

@@ -113,10 +113,12 @@ def test_an_index_outside_the_cloud_is_refused():
         local.overlap(x[:, :, None], torch.arange(40), near, [1])
 
 
-def test_what_is_not_finite_stays_so():
+@pytest.mark.parametrize("code", [CODE, None], ids=["compiled", "torch"])
+@pytest.mark.parametrize("vectors", [False, True])
+def test_what_is_not_finite_stays_so(code, vectors):
     matrix = positive(20, "falling").float()
     matrix[1] = torch.nan
-    values = local.leading(matrix, 3, vectors=False, code=CODE)[0]
+    values = local.leading(matrix, 3, vectors, code)[0]
     assert bool(values[1].isnan().all()) and bool(values[[0, 2]].isfinite().all())
 
 

@@ -34,11 +34,15 @@ def problem(n, batch, d, seed=0, n_steps=1):
     return params, x
 
 
-@pytest.mark.parametrize("module", [sae_step, small_sae, dense_sae, compiled], ids=lambda m: m.__name__)
+COMPILES = pytest.param(small_sae, marks=pytest.mark.compiled)
+
+
+@pytest.mark.parametrize("module", [sae_step, COMPILES, dense_sae, compiled], ids=lambda m: m.__name__)
 def test_the_worked_examples(module):
     assert doctest.testmod(module).failed == 0
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("n, batch, d", SIZES)
 @pytest.mark.parametrize("rule", COMPILED, ids=lambda r: r.architecture)
 def test_compiled_gradients_equal_autograd(rule, n, batch, d):
@@ -52,6 +56,7 @@ def test_compiled_gradients_equal_autograd(rule, n, batch, d):
     assert torch.allclose(grad.double(), grad64, rtol=1e-4, atol=2e-6 * float(grad64.abs().max() + 1))
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("rule", COMPILED, ids=lambda r: r.architecture)
 def test_a_compiled_run_equals_a_slow_one(rule):
     n, d = 33, 5
@@ -111,6 +116,7 @@ def test_dense_steps_in_bfloat16_follow_float32():
     assert torch.allclose(runs[torch.bfloat16], runs[torch.float32], rtol=2e-2)
 
 
+@pytest.mark.compiled
 def test_two_halves_of_a_run_are_the_run_bit_for_bit():
     n, d, rule = 20, 4, Rule("relu", l1=0.05)
     params, x = problem(n, 50, d, n_steps=10)
@@ -122,6 +128,7 @@ def test_two_halves_of_a_run_are_the_run_bit_for_bit():
     assert torch.equal(whole, halves)
 
 
+@pytest.mark.compiled
 def test_a_run_stops_where_its_loss_ceases_to_be_finite():
     n, d, rule = 8, 3, Rule("relu", l1=0.05)
     params, x = problem(n, 32, d, n_steps=6)
@@ -146,6 +153,7 @@ def test_without_a_compiler_the_path_is_unavailable():
     assert subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip() == "False"
 
 
+@pytest.mark.compiled
 def test_the_benchmark_times_what_it_says():
     assert b01_sweep.gate(b01_sweep.Task(8, 3, Rule("relu", l1=0.1), 0)) < 1e-4
     quiet = {"rounds": 9, "dropped": 0, "noisy": False}

@@ -52,4 +52,6 @@ install --no-deps --no-build-isolation -e . || refuse "the environment was not m
   "the package itself could not be installed (above)" "rm -rf .venv && make env"
 compile -j 0  # pip would use one core for it
 touch .venv/.installed
+command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || log \
+  "no C++ compiler: training and geometry take their slower paths in torch (sudo apt-get install g++)"
 log "ready"

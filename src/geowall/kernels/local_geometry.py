@@ -237,9 +237,14 @@ def leading(
         found = _leading(code, matrix.contiguous(), k, vectors)
         if found is not None:
             return found
+    # LAPACK refuses a whole batch for one matrix that is not finite
+    sound = matrix.isfinite().all((1, 2), keepdim=True)
+    lost = torch.where(sound[:, 0], 0.0, torch.nan).to(matrix.dtype)
+    matrix = matrix.where(sound, 0.0)
     if not vectors:
-        return torch.linalg.eigvalsh(matrix)[:, -k:].flip(1).clamp(min=0.0), None
-    return leading_slow(matrix, k)
+        return torch.linalg.eigvalsh(matrix)[:, -k:].flip(1).clamp(min=0.0) + lost, None
+    values, directions = leading_slow(matrix, k)
+    return values + lost, directions + lost[:, None]
 
 
 def _leading(code: ctypes.CDLL, matrix: Tensor, k: int, vectors: bool) -> tuple[Tensor, Tensor | None] | None:
