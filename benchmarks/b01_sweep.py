@@ -19,7 +19,7 @@ from importlib.util import find_spec
 
 import torch
 
-from benchmarks.measure import measure, seconds, slope
+from benchmarks.measure import is_noisy, measure, seconds, slope
 from geowall.kernels import small_sae
 from geowall.kernels.sae_step import Rule, gradients_slow, views
 from geowall.manifolds import Sphere
@@ -170,7 +170,7 @@ def _mean(name: str, rows: list[dict[str, object]]) -> dict[str, object]:
     counts = {"rounds": sum(r["rounds"] for r in rows), "dropped": sum(r["dropped"] for r in rows)}
     most = sum(bool(row["noisy"]) for row in rows) > len(rows) / 2
     # As for one cell: a third of all that was timed, dropped, makes a mean noisy however it is spread.
-    noisy = most or 3 * counts["dropped"] > sum(counts.values())
+    noisy = most or is_noisy(counts["rounds"], counts["dropped"])
     case = f"relu, geometric mean of the grid, against {name}"
     limits = {"must": MUST[name], "goal": GOAL[name]}
     return {"id": "B1", "case": case, "peer": name, **ends, **counts, "noisy": noisy, **limits}

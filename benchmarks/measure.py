@@ -67,8 +67,17 @@ def measure(
         "high": high,
         "rounds": len(logs),
         "dropped": timed - len(logs),
-        "noisy": len(logs) < min(rounds, 2 * timed / 3),
+        "noisy": len(logs) < rounds or is_noisy(len(logs), timed - len(logs)),
     }
+
+
+def is_noisy(kept: int, dropped: int) -> bool:
+    """Whether the machine disturbed more than a third of all rounds.
+
+    >>> is_noisy(9, 4), is_noisy(9, 8)
+    (False, True)
+    """
+    return 3 * dropped > kept + dropped
 
 
 def _quiet_rounds(ours: Work, peer: Work, rounds: int, least: float) -> tuple[np.ndarray, int]:

@@ -115,7 +115,7 @@ def write_notebook(path: Path, cells: list[str]) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without a compiler the book takes its pure-torch paths, which the other tests hold to the same twins."""
+    """Without a compiler the book takes its torch paths, which the other tests hold to the same twins."""
     if compiled.library("sparsemax.cpp") is None:
         for item in items:
             if item.get_closest_marker("compiled"):

@@ -15,6 +15,10 @@ def test_a_ratio_is_peer_over_ours_with_its_interval(monkeypatch: pytest.MonkeyP
     assert found["rounds"] >= 9 or found["rounds"] + found["dropped"] == 18
 
 
+def test_rounds_made_up_for_do_not_make_a_row_quiet():
+    assert not measure.is_noisy(kept=9, dropped=4) and measure.is_noisy(kept=9, dropped=5)
+
+
 def test_the_interval_narrows_with_agreement():
     wide = measure.interval(np.log([1.0, 2.0, 3.0, 4.0, 5.0]))
     assert measure.interval(np.log([3.0] * 5)) == pytest.approx((3.0, 3.0)) and wide[0] < 3 < wide[1]

@@ -168,6 +168,37 @@ def test_every_recipe_of_the_book_works(recipe: str, tmp_path: Path):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+SMALLER = {  # what makes a recipe of the lab a matter of seconds
+    "lab train": "--tokens 20000",
+    "lab saes": "--layers 1 --jumprelu 0.5 --steps 40 --sequences 64",
+    "census": "",
+}
+
+
+@pytest.mark.slow
+def test_the_recipes_of_the_lab_work_at_a_smaller_size(tmp_path: Path):
+    text = (ROOT / "book" / "rerun.md").read_text()
+    blocks = [b for b in re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL) if "geowall" in b]
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("python -m geowall")]
+    assert [next(name for name in SMALLER if name in line) for line in lines] == [
+        "lab train", "lab train", "lab saes", "census",
+    ]  # fmt: skip
+    corpus = tmp_path / "text"
+    corpus.mkdir()
+    for source in sorted(Path(os.__file__).parent.glob("*.py"))[:120]:
+        shutil.copy(source, corpus)
+    (tmp_path / "data").symlink_to(ROOT / "data")  # a book of its own: a training here may be under way
+    for line in lines[1:]:  # the first differs from the second by its corpus alone
+        small = next(extra for name, extra in SMALLER.items() if name in line)
+        line = line.replace("some/folder/of/text", str(corpus))
+        done = shell(f"{line} {small}", cwd=tmp_path, GEOWALL_ROOT=str(tmp_path))
+        brief = (
+            "lab train" in line and "not trained: its loss" in done.stderr
+        )  # so few tokens teach it nothing
+        assert done.returncode == 0 or brief, done.stderr[-2000:]
+    assert (tmp_path / "runs/saes/mine.parquet").exists() and (tmp_path / "my-models" / "lab-small").exists()
+
+
 def test_the_readme_shows_what_the_book_holds():
     text = readme.README.read_text()
     assert text == readme.refreshed(text), "the figure map is out of date: make publish"

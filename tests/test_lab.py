@@ -164,6 +164,15 @@ def test_remaking_leaves_what_the_hugging_face_library_reads(tmp_path, monkeypat
     assert training.held_out_loss(model, held_out.ids) == pytest.approx(made["held_out_loss"], abs=1e-3)
 
 
+def test_a_corpus_too_small_for_every_part_is_refused_before_training(tmp_path):
+    (tmp_path / "text").mkdir()
+    for i in range(4):
+        (tmp_path / "text" / f"{i}.py").write_text("x = 1\n" * 50)
+    with pytest.raises(GeowallError, match="is empty"):
+        remake.remake("lab-small", str(tmp_path / "text"), 64, out=tmp_path / "lab", on_step=pytest.fail)
+    assert not (tmp_path / "lab").exists()
+
+
 def test_a_model_that_is_not_there_names_the_command_that_makes_it(tmp_path):
     with pytest.raises(GeowallError, match="geowall lab train --model lab-small"):
         lab.load("lab-small", tmp_path)

@@ -27,7 +27,7 @@ if command -v flock >/dev/null; then flock 9; fi  # two makes at once install on
 [ ! -L .venv ] || refuse "the environment was not made" ".venv is a link to $(readlink .venv), which serves another folder" \
   "rm .venv && make env"
 
-log "making .venv with $("$python" --version); the first time this downloads about 700 MB"
+log "making .venv with $("$python" --version); the first time this downloads about 700 MB, with CUDA several times that"
 # One that was killed between its Python and its pip is made anew.
 .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
 install() { .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile "$@"; }

@@ -51,6 +51,9 @@ def remake(
         on_step: called after every step.
     """
     spec, text = lab.spec(name), corpus.load(source)
+    parts = {
+        part: len(text.split(part).documents) for part in corpus.PARTS
+    }  # none may be empty: refused here
     tokenizer = tokens.train_tokenizer(text.split("language"), spec.vocabulary)
     seen = tokens.pack(text.split("language"), tokenizer, spec.context).ids
     unseen = tokens.pack(text.split("held_out"), tokenizer, spec.context).ids
@@ -74,7 +77,7 @@ def remake(
         "seconds": round(record.seconds),
         "device": _device(device),
         "corpus": {"source": source, "version": text.version, "sha256": text.sha256},
-        "parts": {part: len(text.split(part).documents) for part in corpus.PARTS},
+        "parts": parts,
         "seen": "the part `language` and nothing else",
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
