@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,22 @@ def test_cleaning_installs_nothing(tmp_path: Path):
 )
 def test_publishing_takes_the_profile_that_is_named(given: str, profile: str):
     assert f"publish 08 --profile {profile}\n" in shell(f"make -n publish CH=08 {given}").stdout
+
+
+def test_the_last_built_book_is_served_on_this_machine(tmp_path: Path):
+    place = {"cwd": tmp_path, "env": os.environ | {"GEOWALL_ROOT": str(tmp_path)}, "text": True}
+    command = [sys.executable, "-m", "geowall", "serve", "--port", "0"]
+    refused = subprocess.run(command, capture_output=True, check=False, **place)
+    assert refused.returncode == 1 and "fix: make site" in refused.stderr
+    (tmp_path / "_build" / "html").mkdir(parents=True)
+    (tmp_path / "_build" / "html" / "index.html").write_text("a book")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **place) as served:
+        try:
+            address = re.search(r"http://127\.0\.0\.1:\d+", served.stdout.readline())
+            with urllib.request.urlopen(f"{address[0]}/index.html", timeout=20) as answer:
+                assert answer.read() == b"a book"
+        finally:
+            served.terminate()
 
 
 def examples() -> list[tuple[str, str]]:
