@@ -35,7 +35,7 @@ from geowall.runs import (
 from geowall.runs.parameters import Parameter, ParameterError, parse
 from geowall.runs.progress import Progress
 
-MODULES = ["wording", "parameters", "store", "progress", "fingerprint", "provenance"]
+MODULES = ["wording", "parameters", "lists", "store", "progress", "fingerprint", "provenance"]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -66,9 +66,84 @@ def test_a_number_is_finite_and_not_text(value: object):
 def test_a_list_is_checked_item_by_item():
     parameter = Parameter("betas", list, [0.1], 0.0, 1.0)
     assert parameter.check_typed([0, 1]) == [0, 1]
-    for bad in ([2.0], ["a"], [True]):
+    for bad in ([2.0], ["a"], [True], [math.nan]):
         with pytest.raises(ParameterError):
             parameter.check_typed(bad)
+
+
+LISTS = """
+layers: list = [4, 10]  # [1, 12] each; layers left out
+clip: list = [1.0, 99.0]  # [0, 100] each, increasing, 2 of them; per cent
+measured: list = ["a", "b", "c"]  # each, 3 of them; tables
+wide: list = []  # [2, 64] each, or none; latents
+sites: list = ["res"]  # {res, att} each; where to read
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("layers", "[4.5]", "4.5 is a number where a whole number belongs"),
+        ("layers", "", "it may not be empty"),
+        ("layers", "[]", "it may not be empty"),
+        ("layers", "[four]", "'four' is a text where a whole number belongs"),
+        ("layers", "[4", "'4' is a text where a whole number belongs"),
+        ("layers", "[13]", "it must be at most 12"),
+        ("clip", "[5]", "it must hold 2 items, not 1"),
+        ("clip", "[1, 50, 99]", "it must hold 2 items, not 3"),
+        ("clip", "[99, 1]", "its items must increase"),
+        ("clip", "[5, 5]", "its items must increase"),
+        ("measured", "[1, 2, 3]", "1 is a whole number where a text belongs"),
+        ("measured", "[a, b]", "it must hold 3 items, not 2"),
+        ("wide", "[2.5]", "2.5 is a number where a whole number belongs"),
+        ("sites", "[rse]", "it is none of the choices; did you mean res?"),
+    ],
+)
+def test_a_list_that_a_chapter_cannot_use_is_refused(name: str, text: str, why: str):
+    with pytest.raises(ParameterError) as refused:
+        parse(LISTS)[name].check(text)
+    assert refused.value.why == why and len(str(refused.value).splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("layers", "4,10", [4, 10]),
+        ("clip", "[1, 99]", [1.0, 99.0]),
+        ("measured", "[my runs/a.csv, b, c]", ["my runs/a.csv", "b", "c"]),
+        ("measured", "a,b,c", ["a", "b", "c"]),
+        ("measured", '["a", "b, b", "c"]', ["a", "b, b", "c"]),
+        ("wide", "", []),
+        ("sites", "att", ["att"]),
+    ],
+)
+def test_a_list_is_read_with_brackets_and_quotes_or_without(name: str, text: str, value: list):
+    read = parse(LISTS)[name].check(text)
+    assert read == value and [type(item) for item in read] == [type(item) for item in value]
+
+
+def test_what_a_comment_says_of_a_list_is_shown_and_nothing_else_is_understood():
+    assert "clip: list in [0, 100] each, increasing, 2 of them, [1.0" in str(parse(LISTS)["clip"])
+    with pytest.raises(ValueError, match="not 'sorted'"):
+        parse("a: list = [1]  # [0, 9] each, sorted; numbers")
+
+
+@pytest.mark.parametrize(
+    ("chapter", "name", "text"),
+    [
+        ("01", "betas", "[]"),
+        ("02", "n_discrete", "[48]"),
+        ("03", "dims", "[6, 14]"),
+        ("07", "backbone", "[512, 128]"),
+        ("08", "clip_percentiles", "[99, 1]"),
+        ("08", "measured", "[a, b]"),
+        ("08", "without_first", "[4.5]"),
+        ("09", "measured", "[a, b]"),
+    ],
+)
+def test_the_chapters_declare_the_lists_that_they_need(chapter: str, name: str, text: str):
+    with pytest.raises(ParameterError, match=f"parameter {name} = "):
+        chapters.find(chapter).resolve("quick", {}, {name: text})
 
 
 def test_a_parameters_cell_holds_declarations_alone():
