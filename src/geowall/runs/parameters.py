@@ -219,6 +219,16 @@ def resolve(
     return checked
 
 
+def words(text: str) -> list[str]:
+    """Split a text at its spaces, but not inside quotes or brackets; quotes around a whole value go.
+
+    >>> words("k=75 betas=[0.1, 0.2] text='some folder'")
+    ['k=75', 'betas=[0.1, 0.2]', 'text=some folder']
+    """
+    found = re.findall(r"""(?:"[^"]*"|'[^']*'|\[[^]]*\]|\S)+""", text)
+    return [re.sub(r"""^(\w+=)(["'])((?:(?!\2).)*)\2$""", r"\1\3", word) for word in found]
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping of parameter names to values."""
     what, fix = f"the parameter file {path} was not read: nothing ran", "write `name: value` lines"
