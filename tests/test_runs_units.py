@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import doctest
 import errno
 import importlib
@@ -10,6 +11,7 @@ import io
 import json
 import math
 import os
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -170,6 +172,108 @@ def test_a_folder_is_swapped_whole(tmp_path: Path):
         (tmp_path / name / "page").write_text(name)
     store.swap_folder(tmp_path / "new", tmp_path / "old")
     assert (tmp_path / "old" / "page").read_text() == "new" and not (tmp_path / "new").exists()
+
+
+def folders(tmp_path: Path, *names: str) -> list[Path]:
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "page").write_text(name)
+    return [tmp_path / name for name in names]
+
+
+@pytest.mark.parametrize(("renames", "stands"), [(0, "old"), (1, "old"), (2, "new"), (3, "new")])
+def test_a_kill_between_the_renames_of_a_poor_file_system_loses_no_folder(
+    tmp_path: Path, monkeypatch, renames: int, stands: str
+):
+    old, new = folders(tmp_path, "old", "new")
+    rename, left = Path.rename, [renames]
+
+    class Killed(BaseException):
+        pass
+
+    def deadly(source: Path, target: Path) -> Path:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+        return rename(source, target)
+
+    monkeypatch.setattr(store, "_exchanged_by_kernel", lambda a, b: False)
+    monkeypatch.setattr(Path, "rename", deadly)
+    with contextlib.suppress(Killed):
+        store.swap_folder(new, old)
+    monkeypatch.setattr(Path, "rename", rename)
+    assert old.exists() == (renames != 1)
+    store.restore_all(tmp_path)
+    assert (old / "page").read_text() == stands
+    assert not list(tmp_path.glob(".*")), "nothing stays aside once the folder is in its place"
+
+
+def test_an_exchange_that_fails_half_way_puts_the_old_folder_back(tmp_path: Path, monkeypatch):
+    (old,) = folders(tmp_path, "old")
+    monkeypatch.setattr(store, "_exchanged_by_kernel", lambda a, b: False)
+    with pytest.raises(FileNotFoundError):
+        store.swap_folder(tmp_path / "gone", old)
+    assert (old / "page").read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["old"]
+
+
+def test_only_what_stood_aside_is_put_back_and_only_to_its_own_place(tmp_path: Path):
+    folders(tmp_path, ".page.01234567", ".page.failed.01234567.aside")
+    store.restore(tmp_path / "page")
+    assert not (tmp_path / "page").exists(), "a copy that was not finished, and another folder's"
+    store.restore(tmp_path / "page.failed")
+    assert (tmp_path / "page.failed").exists()
+
+
+def test_a_run_that_stood_aside_is_put_back_by_whoever_next_takes_its_lock(tmp_path: Path):
+    place = tmp_path / "01_tiny" / "quick-0123456789ab"
+    aside = place.with_name(f".{place.name}.01234567.aside")
+    for again in (lambda: failed.bury(place), lambda: ledger.clean(tmp_path, everything=False)):
+        aside.mkdir(parents=True)
+        (aside / "provenance.json").write_text("{}")
+        again()
+        assert (place / "provenance.json").exists() and not aside.exists()
+        shutil.rmtree(place)
+
+
+def forced(tmp_path: Path, monkeypatch, force: bool, then) -> Path:
+    """Run a chapter whose execution is ``then(folder of its steps)``, and stops; return what it leaves."""
+
+    def stop(chapter, given, environment: dict[str, str], work, watch) -> None:
+        then(Path(environment["GEOWALL_STEPS"]))
+        raise GeowallError("this run", "stops", "here")
+
+    monkeypatch.setattr(execute, "_execute", stop)
+    with pytest.raises(GeowallError, match="this run"):
+        execute.run(chapters.find("01"), "quick", {}, tmp_path, force=force)
+    return tmp_path / chapters.find("01").name / ".steps"
+
+
+def test_a_forced_run_finds_no_step_and_takes_none_from_others(tmp_path: Path, monkeypatch):
+    shared = tmp_path / chapters.find("01").name / ".steps"
+    shared.mkdir(parents=True)
+    for name in ("mine.json", "mine.parquet", "other.parquet"):
+        (shared / name).write_text("old")
+
+    def work(kept: Path) -> None:
+        assert not kept.exists() and len(list(shared.iterdir())) == 3
+        (kept / "training" / "a").mkdir(parents=True)
+        for name in ("mine.json", "mine.parquet", "training/a/group-000.pt", ".mine.parquet.1-2"):
+            (kept / name).write_text("new")
+
+    assert forced(tmp_path, monkeypatch, True, work) == shared
+    read = {str(p.relative_to(shared)): p.read_text() for p in shared.rglob("*") if p.is_file()}
+    fresh = dict.fromkeys(["mine.json", "mine.parquet", "training/a/group-000.pt"], "new")
+    assert read == fresh | {"other.parquet": "old"}
+    assert not list(shared.parent.glob(".steps-*"))
+
+
+def test_what_a_killed_forced_run_had_finished_is_kept_for_the_next(tmp_path: Path, monkeypatch):
+    place = execute.place_of(chapters.find("01"), "quick", {}, tmp_path)
+    left = place.with_name(f".steps-{place.name}")
+    left.mkdir(parents=True)
+    (left / "mine.parquet").write_text("new")
+    forced(tmp_path, monkeypatch, False, lambda kept: (kept / "mine.parquet").read_text())
+    forced(tmp_path, monkeypatch, True, lambda kept: kept.mkdir())  # which fails if it is there
 
 
 def test_a_changed_helper_changes_the_fingerprint_of_those_who_import_it(tmp_path: Path, monkeypatch):
