@@ -373,6 +373,36 @@ def run(tmp_path: Path, monkeypatch) -> session.Run:
     return session.Run("01_capacity_allocation", ROOT / "notebooks" / "01_capacity_allocation.ipynb", {}, {})
 
 
+def fix_of(run: session.Run, path: str) -> str:
+    with pytest.raises(GeowallError) as stopped:
+        run.read(path)
+    assert len(str(stopped.value).splitlines()) == 3
+    return stopped.value.fix
+
+
+def test_a_missing_file_is_fetched_from_where_it_comes(run: session.Run, tmp_path: Path, monkeypatch):
+    """From git if it is committed, from its chapter else from its chapter, else from the reader."""
+    run._defaults = {"measured": ["a b.csv"], "base": "tables", "text": ""}
+    run.parameters = {"measured": ["a b.csv", "mine.csv"], "base": f"{tmp_path}/out", "text": ""}
+    monkeypatch.setattr(provenance, "is_committed", lambda path: path == "a b.csv")
+    assert fix_of(run, "a b.csv") == "git checkout -- 'a b.csv'"
+    assert fix_of(run, "mine.csv") == "name a file that is there: geowall run 01 -p measured=..."
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "laws.parquet").touch()
+    near = f"{tmp_path}/out/laws.parquet is there; name a file that is there: geowall run 01 -p base=..."
+    assert fix_of(run, f"{tmp_path}/out/law.parquet") == near
+    assert fix_of(run, "book/chapters/05_checkpoint_census/tables/x.csv") == "geowall publish 05"
+    run.parameters["text"] = "book/chapters/05_checkpoint_census/tables/x.csv"
+    assert fix_of(run, run.parameters["text"]) == "geowall publish 05"
+    assert fix_of(run, "data/x.csv") == f"put the file at {tmp_path}/data/x.csv, then run again"
+
+
+def test_git_is_asked_what_it_has():
+    assert provenance.is_committed("data/published/README.md")
+    assert not provenance.is_committed("data/published/absent.csv")
+    assert not provenance.is_committed("/elsewhere/absent.csv")
+
+
 def steps(run: session.Run) -> int:
     return len(list(run._steps.glob("*.parquet")))
 
