@@ -10,6 +10,8 @@ PROFILE ?= quick
 CH ?=
 P ?=
 PORT ?= 8000
+# P as one word of the shell, whatever it holds: `betas=[0.1, 0.2]`, quotes, brackets.
+PAIRS = $(if $(strip $(P)),--pairs '$(subst ','\'',$(P))')
 
 BIN := .venv/bin
 READY := .venv/.installed
@@ -27,6 +29,7 @@ help:  ## list these commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo '  make run CH=08 P="k=75 drop_first_layers=2"  one chapter with your own parameters'
+	@echo '  make run CH=01 P="betas=[0.1, 0.5]"          a list among them'
 	@echo '  make book PROFILE=full                       every chapter at a larger scope'
 
 env: $(READY)  ## make .venv from requirements.lock (the other commands do it by themselves)
@@ -42,7 +45,7 @@ test: lint  ## lint, notebooks at quick, unit tests, strict book build, browser 
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 run: $(READY)  ## run chapters: make run CH=08 P="k=75"; all of them without CH
-	@$(GEOWALL) run $(CH) --profile $(PROFILE) $(foreach p,$(P),-p $(p))
+	@$(GEOWALL) run $(CH) --profile $(PROFILE) $(PAIRS)
 
 estimate: $(READY)  ## say what a run will cost before it starts
 	@$(GEOWALL) estimate $(CH) --profile $(PROFILE)

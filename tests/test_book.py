@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import nbformat
 import pytest
 import yaml
 
+from conftest import Book
 from geowall.paths import ROOT, GeowallError
 from geowall.site import build, generated, stage
 from geowall.site.plan import PLAN
@@ -227,7 +230,7 @@ def test_two_builds_give_the_same_pages(site: Path, tmp_path: Path) -> None:
 
 def small_book(place: Path, text: str = "# A book\n\nWith one page.\n") -> Path:
     """A book of one page, with the configuration of ours."""
-    (place / "book").mkdir(parents=True)
+    (place / "book").mkdir(parents=True, exist_ok=True)
     config = yaml.safe_load((ROOT / "_config.yml").read_text())
     del config["bibtex_bibfiles"]
     config["sphinx"]["config"] = {k: v for k, v in config["sphinx"]["config"].items() if "bibtex" not in k}
@@ -247,6 +250,44 @@ def test_a_failed_build_leaves_the_old_book_and_names_the_page(tmp_path: Path) -
     assert "nothing-has-this-name" in failure.value.why and "intro.md" in failure.value.why
     assert (out / "index.html").read_bytes() == before
     assert [path.name for path in out.parent.iterdir()] == ["html"]
+
+
+def site_on_a_full_disk(book: Book, full: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``geowall site`` where ``full`` is a file system of 200 kB, in a name space of our own."""
+    script = f'mount -t tmpfs -o size=200k none "{full}" && "$@"'
+    root = [] if os.geteuid() == 0 else ["-Ur"]
+    command = ["unshare", "--mount", *root, "sh", "-c", script, "sh", *book.command("site", *arguments)]
+    return subprocess.run(command, env=book.environment(), capture_output=True, text=True, check=False)
+
+
+def test_a_full_disk_of_temporary_files_is_reported_as_such(book: Book, tmp_path: Path) -> None:
+    small_book(book.root)
+    (book.root / "book" / "large.bin").write_bytes(bytes(400_000))
+    assert book.run("run", "01").returncode == 0
+    (tmp_path / "small").mkdir()
+    book.extra["TMPDIR"] = str(tmp_path / "small")
+    done = site_on_a_full_disk(book, tmp_path / "small", "--profile", "quick")
+    said = done.stderr.strip().splitlines()
+    assert done.returncode == 1 and len(said) == 3 and "the disk filled up" in said[0], done.stderr[-2000:]
+    assert f"where {tmp_path / 'small'} lies" in said[1] and "TMPDIR=DIR" in said[2]
+    assert not (book.root / "runs" / "book" / "html").exists()
+
+
+def test_a_full_disk_of_the_built_book_is_reported_as_such(book: Book) -> None:
+    small_book(book.root)
+    (book.root / "_build").mkdir()
+    done = site_on_a_full_disk(book, book.root / "_build")
+    said = done.stderr.strip().splitlines()
+    assert done.returncode == 1 and len(said) == 3 and "the disk filled up" in said[0], done.stderr[-2000:]
+    assert f"where {book.root / '_build'} lies" in said[1] and "make clean" in said[2]
+
+
+def test_a_disk_that_sphinx_finds_full_is_reported_whatever_its_code(tmp_path: Path, monkeypatch) -> None:
+    warned = subprocess.CompletedProcess([], 0, "", f"WARNING: not copied: {os.strerror(errno.EDQUOT)}")
+    monkeypatch.setattr(build, "_render", lambda *_: warned)
+    with pytest.raises(GeowallError, match="the disk filled up"):
+        build.build_site(small_book(tmp_path / "book"), tmp_path / "html")
+    assert not list(tmp_path.glob(".html-*"))
 
 
 def test_a_formula_whose_escape_python_has_eaten_stops_a_strict_build(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from geowall.paths import ROOT
 from geowall.runs import chapters, readme
-from geowall.runs.parameters import read_yaml
+from geowall.runs.parameters import read_yaml, words
 
 COMMANDS = {"help", "env", "book", "test", "run", "estimate", "publish", "site", "serve", "status", "bench"}
 COMMANDS |= {"lint", "format", "clean"}
@@ -132,6 +132,36 @@ def test_the_last_built_book_is_served_on_this_machine(tmp_path: Path):
             served.terminate()
 
 
+@pytest.mark.parametrize(
+    ("given", "pairs"),
+    [
+        ("k=75 drop_first_layers=2", ["k=75", "drop_first_layers=2"]),
+        ("betas=[0.1, 0.2]", ["betas=[0.1, 0.2]"]),
+        ('measured=["a b", "c"] k=75', ['measured=["a b", "c"]', "k=75"]),
+        ("measured=['a', 'b'] form='no_floor'", ["measured=['a', 'b']", "form=no_floor"]),
+        ("text=it's form=no_floor_all", ["text=it's", "form=no_floor_all"]),
+        ("a='b','c'", ["a='b','c'"]),
+        ("", []),
+    ],
+)
+def test_make_hands_over_parameters_as_they_were_given(bare: Path, given: str, pairs: list[str]):
+    stand_in(bare / ".venv" / "bin" / "python", 'shift 2; for word; do echo "$word"; done')
+    (bare / ".venv" / ".installed").touch()
+    done = shell(f"make run CH=08 P={shlex.quote(given)}", cwd=bare)
+    told = done.stdout.splitlines()
+    assert told == ["run", "08", "--profile", "quick", *(["--pairs", given] if given else [])], done.stderr
+    assert words(given) == pairs
+
+
+def test_parameters_of_make_reach_the_chapter():
+    taken = "'measured=[a b, c, d] k=75' -p form=no_floor_all -p k=999"
+    done = shell(f"python -m geowall run 08 --pairs {taken}")
+    assert done.returncode == 2 and "parameter k = 999" in done.stderr  # the last of two, and all were read
+    done = shell("python -m geowall run 08 --pairs 'betas=0.1, 0.2'")
+    assert done.returncode == 2 and "'0.2'" in done.stderr and "quotes or brackets" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 3
+
+
 def examples() -> list[tuple[str, str]]:
     """Every (chapter, `name=value ...`) that the Makefile, the README and the book print, however given."""
     pages = [ROOT / "Makefile", *ROOT.glob("*.md"), *(ROOT / "book").glob("*.md")]
@@ -154,7 +184,7 @@ def test_the_examples_are_found_however_parameters_are_given():
 
 @pytest.mark.parametrize(("chapter", "options"), examples())
 def test_every_example_has_parameters_that_its_chapter_takes(chapter: str, options: str):
-    given = dict(option.split("=", 1) for option in options.split())
+    given = dict(option.split("=", 1) for option in words(options))
     assert given and set(given) <= set(chapters.find(chapter).resolve("quick", {}, given))
 
 

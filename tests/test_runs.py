@@ -242,6 +242,45 @@ def test_a_kill_while_a_page_goes_into_the_book_leaves_the_old_page_or_the_new(b
     assert [path.name for path in (book.root / "book" / "chapters").iterdir()] == ["01_tiny"]
 
 
+@pytest.mark.parametrize("command", ["clean --all", "status", "publish 01"])
+def test_a_page_that_a_kill_left_aside_comes_back(book: Book, command: str):
+    """On a file system that cannot exchange folders, killed with the old page away and no new one."""
+    assert book.run("publish", "01").returncode == 0
+    chapters = book.root / "book" / "chapters"
+    old = tree(chapters)
+    write_notebook(book.root / "notebooks" / "01_tiny.ipynb", [*CELLS[:-1], 'print("new")', CELLS[-1]])
+    script = """
+        import os, pathlib
+        from geowall.__main__ import main
+        from geowall.runs import store
+        rename = pathlib.Path.rename
+        def deadly(source, target):
+            return os.kill(os.getpid(), 9) if target.name == "01_tiny" else rename(source, target)
+        store._exchanged_by_kernel = lambda a, b: False
+        pathlib.Path.rename = deadly
+        main(["publish", "01"])
+    """
+    killed = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(killed, env=book.environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (chapters / "01_tiny").exists() and len(list(chapters.iterdir())) == 2
+    assert book.run(*command.split()).returncode == 0
+    assert (tree(chapters / "01_tiny") == {k.removeprefix("01_tiny/"): v for k, v in old.items()}) == (
+        command != "publish 01"
+    )
+    assert book.run("clean", "--all").returncode == 0
+    assert [path.name for path in chapters.iterdir()] == ["01_tiny"]
+
+
+def test_a_forced_run_leaves_the_tables_of_other_parameters(book: Book):
+    assert book.run("run", "01", "-p", "n=4").returncode == 0
+    (other,) = book.finished()
+    shutil.rmtree(other)  # as if it had been killed after its table
+    assert book.run("run", "01", "--force").returncode == 0
+    assert book.run("run", "01", "-p", "n=4").returncode == 0
+    assert book.times_computed() == 2 and len(book.finished()) == 2
+
+
 def test_a_kernel_that_dies_is_said_in_three_lines(book: Book):
     (book.root / "tiny.py").write_text("import os\n\nos.kill(os.getpid(), 9)\n")
     done = book.run("run", "01")

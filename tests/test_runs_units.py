@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import doctest
 import errno
 import importlib
@@ -10,6 +11,7 @@ import io
 import json
 import math
 import os
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -35,7 +37,7 @@ from geowall.runs import (
 from geowall.runs.parameters import Parameter, ParameterError, parse
 from geowall.runs.progress import Progress
 
-MODULES = ["wording", "parameters", "store", "progress", "fingerprint", "provenance"]
+MODULES = ["wording", "parameters", "lists", "store", "progress", "fingerprint", "provenance"]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -66,9 +68,84 @@ def test_a_number_is_finite_and_not_text(value: object):
 def test_a_list_is_checked_item_by_item():
     parameter = Parameter("betas", list, [0.1], 0.0, 1.0)
     assert parameter.check_typed([0, 1]) == [0, 1]
-    for bad in ([2.0], ["a"], [True]):
+    for bad in ([2.0], ["a"], [True], [math.nan]):
         with pytest.raises(ParameterError):
             parameter.check_typed(bad)
+
+
+LISTS = """
+layers: list = [4, 10]  # [1, 12] each; layers left out
+clip: list = [1.0, 99.0]  # [0, 100] each, increasing, 2 of them; per cent
+measured: list = ["a", "b", "c"]  # each, 3 of them; tables
+wide: list = []  # [2, 64] each, or none; latents
+sites: list = ["res"]  # {res, att} each; where to read
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("layers", "[4.5]", "4.5 is a number where a whole number belongs"),
+        ("layers", "", "it may not be empty"),
+        ("layers", "[]", "it may not be empty"),
+        ("layers", "[four]", "'four' is a text where a whole number belongs"),
+        ("layers", "[4", "'4' is a text where a whole number belongs"),
+        ("layers", "[13]", "it must be at most 12"),
+        ("clip", "[5]", "it must hold 2 items, not 1"),
+        ("clip", "[1, 50, 99]", "it must hold 2 items, not 3"),
+        ("clip", "[99, 1]", "its items must increase"),
+        ("clip", "[5, 5]", "its items must increase"),
+        ("measured", "[1, 2, 3]", "1 is a whole number where a text belongs"),
+        ("measured", "[a, b]", "it must hold 3 items, not 2"),
+        ("wide", "[2.5]", "2.5 is a number where a whole number belongs"),
+        ("sites", "[rse]", "it is none of the choices; did you mean res?"),
+    ],
+)
+def test_a_list_that_a_chapter_cannot_use_is_refused(name: str, text: str, why: str):
+    with pytest.raises(ParameterError) as refused:
+        parse(LISTS)[name].check(text)
+    assert refused.value.why == why and len(str(refused.value).splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("layers", "4,10", [4, 10]),
+        ("clip", "[1, 99]", [1.0, 99.0]),
+        ("measured", "[my runs/a.csv, b, c]", ["my runs/a.csv", "b", "c"]),
+        ("measured", "a,b,c", ["a", "b", "c"]),
+        ("measured", '["a", "b, b", "c"]', ["a", "b, b", "c"]),
+        ("wide", "", []),
+        ("sites", "att", ["att"]),
+    ],
+)
+def test_a_list_is_read_with_brackets_and_quotes_or_without(name: str, text: str, value: list):
+    read = parse(LISTS)[name].check(text)
+    assert read == value and [type(item) for item in read] == [type(item) for item in value]
+
+
+def test_what_a_comment_says_of_a_list_is_shown_and_nothing_else_is_understood():
+    assert "clip: list in [0, 100] each, increasing, 2 of them, [1.0" in str(parse(LISTS)["clip"])
+    with pytest.raises(ValueError, match="not 'sorted'"):
+        parse("a: list = [1]  # [0, 9] each, sorted; numbers")
+
+
+@pytest.mark.parametrize(
+    ("chapter", "name", "text"),
+    [
+        ("01", "betas", "[]"),
+        ("02", "n_discrete", "[48]"),
+        ("03", "dims", "[6, 14]"),
+        ("07", "backbone", "[512, 128]"),
+        ("08", "clip_percentiles", "[99, 1]"),
+        ("08", "measured", "[a, b]"),
+        ("08", "without_first", "[4.5]"),
+        ("09", "measured", "[a, b]"),
+    ],
+)
+def test_the_chapters_declare_the_lists_that_they_need(chapter: str, name: str, text: str):
+    with pytest.raises(ParameterError, match=f"parameter {name} = "):
+        chapters.find(chapter).resolve("quick", {}, {name: text})
 
 
 def test_a_parameters_cell_holds_declarations_alone():
@@ -95,6 +172,108 @@ def test_a_folder_is_swapped_whole(tmp_path: Path):
         (tmp_path / name / "page").write_text(name)
     store.swap_folder(tmp_path / "new", tmp_path / "old")
     assert (tmp_path / "old" / "page").read_text() == "new" and not (tmp_path / "new").exists()
+
+
+def folders(tmp_path: Path, *names: str) -> list[Path]:
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "page").write_text(name)
+    return [tmp_path / name for name in names]
+
+
+@pytest.mark.parametrize(("renames", "stands"), [(0, "old"), (1, "old"), (2, "new"), (3, "new")])
+def test_a_kill_between_the_renames_of_a_poor_file_system_loses_no_folder(
+    tmp_path: Path, monkeypatch, renames: int, stands: str
+):
+    old, new = folders(tmp_path, "old", "new")
+    rename, left = Path.rename, [renames]
+
+    class Killed(BaseException):
+        pass
+
+    def deadly(source: Path, target: Path) -> Path:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+        return rename(source, target)
+
+    monkeypatch.setattr(store, "_exchanged_by_kernel", lambda a, b: False)
+    monkeypatch.setattr(Path, "rename", deadly)
+    with contextlib.suppress(Killed):
+        store.swap_folder(new, old)
+    monkeypatch.setattr(Path, "rename", rename)
+    assert old.exists() == (renames != 1)
+    store.restore_all(tmp_path)
+    assert (old / "page").read_text() == stands
+    assert not list(tmp_path.glob(".*")), "nothing stays aside once the folder is in its place"
+
+
+def test_an_exchange_that_fails_half_way_puts_the_old_folder_back(tmp_path: Path, monkeypatch):
+    (old,) = folders(tmp_path, "old")
+    monkeypatch.setattr(store, "_exchanged_by_kernel", lambda a, b: False)
+    with pytest.raises(FileNotFoundError):
+        store.swap_folder(tmp_path / "gone", old)
+    assert (old / "page").read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["old"]
+
+
+def test_only_what_stood_aside_is_put_back_and_only_to_its_own_place(tmp_path: Path):
+    folders(tmp_path, ".page.01234567", ".page.failed.01234567.aside")
+    store.restore(tmp_path / "page")
+    assert not (tmp_path / "page").exists(), "a copy that was not finished, and another folder's"
+    store.restore(tmp_path / "page.failed")
+    assert (tmp_path / "page.failed").exists()
+
+
+def test_a_run_that_stood_aside_is_put_back_by_whoever_next_takes_its_lock(tmp_path: Path):
+    place = tmp_path / "01_tiny" / "quick-0123456789ab"
+    aside = place.with_name(f".{place.name}.01234567.aside")
+    for again in (lambda: failed.bury(place), lambda: ledger.clean(tmp_path, everything=False)):
+        aside.mkdir(parents=True)
+        (aside / "provenance.json").write_text("{}")
+        again()
+        assert (place / "provenance.json").exists() and not aside.exists()
+        shutil.rmtree(place)
+
+
+def forced(tmp_path: Path, monkeypatch, force: bool, then) -> Path:
+    """Run a chapter whose execution is ``then(folder of its steps)``, and stops; return what it leaves."""
+
+    def stop(chapter, given, environment: dict[str, str], work, watch) -> None:
+        then(Path(environment["GEOWALL_STEPS"]))
+        raise GeowallError("this run", "stops", "here")
+
+    monkeypatch.setattr(execute, "_execute", stop)
+    with pytest.raises(GeowallError, match="this run"):
+        execute.run(chapters.find("01"), "quick", {}, tmp_path, force=force)
+    return tmp_path / chapters.find("01").name / ".steps"
+
+
+def test_a_forced_run_finds_no_step_and_takes_none_from_others(tmp_path: Path, monkeypatch):
+    shared = tmp_path / chapters.find("01").name / ".steps"
+    shared.mkdir(parents=True)
+    for name in ("mine.json", "mine.parquet", "other.parquet"):
+        (shared / name).write_text("old")
+
+    def work(kept: Path) -> None:
+        assert not kept.exists() and len(list(shared.iterdir())) == 3
+        (kept / "training" / "a").mkdir(parents=True)
+        for name in ("mine.json", "mine.parquet", "training/a/group-000.pt", ".mine.parquet.1-2"):
+            (kept / name).write_text("new")
+
+    assert forced(tmp_path, monkeypatch, True, work) == shared
+    read = {str(p.relative_to(shared)): p.read_text() for p in shared.rglob("*") if p.is_file()}
+    fresh = dict.fromkeys(["mine.json", "mine.parquet", "training/a/group-000.pt"], "new")
+    assert read == fresh | {"other.parquet": "old"}
+    assert not list(shared.parent.glob(".steps-*"))
+
+
+def test_what_a_killed_forced_run_had_finished_is_kept_for_the_next(tmp_path: Path, monkeypatch):
+    place = execute.place_of(chapters.find("01"), "quick", {}, tmp_path)
+    left = place.with_name(f".steps-{place.name}")
+    left.mkdir(parents=True)
+    (left / "mine.parquet").write_text("new")
+    forced(tmp_path, monkeypatch, False, lambda kept: (kept / "mine.parquet").read_text())
+    forced(tmp_path, monkeypatch, True, lambda kept: kept.mkdir())  # which fails if it is there
 
 
 def test_a_changed_helper_changes_the_fingerprint_of_those_who_import_it(tmp_path: Path, monkeypatch):
@@ -192,6 +371,36 @@ def run(tmp_path: Path, monkeypatch) -> session.Run:
     (tmp_path / "data" / "lab" / "mine").mkdir(parents=True)
     (tmp_path / "data" / "lab" / "mine" / "model.safetensors").write_text("weights")
     return session.Run("01_capacity_allocation", ROOT / "notebooks" / "01_capacity_allocation.ipynb", {}, {})
+
+
+def fix_of(run: session.Run, path: str) -> str:
+    with pytest.raises(GeowallError) as stopped:
+        run.read(path)
+    assert len(str(stopped.value).splitlines()) == 3
+    return stopped.value.fix
+
+
+def test_a_missing_file_is_fetched_from_where_it_comes(run: session.Run, tmp_path: Path, monkeypatch):
+    """From git if it is committed, from its chapter else from its chapter, else from the reader."""
+    run._defaults = {"measured": ["a b.csv"], "base": "tables", "text": ""}
+    run.parameters = {"measured": ["a b.csv", "mine.csv"], "base": f"{tmp_path}/out", "text": ""}
+    monkeypatch.setattr(provenance, "is_committed", lambda path: path == "a b.csv")
+    assert fix_of(run, "a b.csv") == "git checkout -- 'a b.csv'"
+    assert fix_of(run, "mine.csv") == "name a file that is there: geowall run 01 -p measured=..."
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "laws.parquet").touch()
+    near = f"{tmp_path}/out/laws.parquet is there; name a file that is there: geowall run 01 -p base=..."
+    assert fix_of(run, f"{tmp_path}/out/law.parquet") == near
+    assert fix_of(run, "book/chapters/05_checkpoint_census/tables/x.csv") == "geowall publish 05"
+    run.parameters["text"] = "book/chapters/05_checkpoint_census/tables/x.csv"
+    assert fix_of(run, run.parameters["text"]) == "geowall publish 05"
+    assert fix_of(run, "data/x.csv") == f"put the file at {tmp_path}/data/x.csv, then run again"
+
+
+def test_git_is_asked_what_it_has():
+    assert provenance.is_committed("data/published/README.md")
+    assert not provenance.is_committed("data/published/absent.csv")
+    assert not provenance.is_committed("/elsewhere/absent.csv")
 
 
 def steps(run: session.Run) -> int:

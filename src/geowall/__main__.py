@@ -22,7 +22,7 @@ from geowall import __version__
 from geowall.paths import ROOT, GeowallError, RefusedError
 from geowall.runs import chapters, ledger, store
 from geowall.runs.chapters import Chapter
-from geowall.runs.parameters import PROFILES, ParameterError, declared_in, read_yaml
+from geowall.runs.parameters import PROFILES, ParameterError, declared_in, read_yaml, words
 from geowall.runs.progress import Progress, duration
 
 # glibc hands large buffers back after each use, and a training asks for the same ones every step.
@@ -35,7 +35,7 @@ MALLOC = {
 
 def run(args: argparse.Namespace) -> int:
     """Execute chapters, or reuse the runs that have the same sources, inputs and parameters."""
-    chosen, given = _chosen(args), _pairs(args.parameter)
+    chosen, given = _chosen(args), _pairs([*words(args.pairs), *args.parameter])
     files = read_yaml(args.file) if args.file else {}
     if len(chosen) > 1 and (given or files):
         why = "each chapter has its own parameters"
@@ -291,7 +291,8 @@ def _chosen(args: argparse.Namespace) -> list[Chapter]:
 def _pairs(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         if "=" not in pair:
-            raise ParameterError(f"-p {pair!r}: nothing ran", "it has no `=`", f"-p {pair}=VALUE")
+            fix = f"-p {pair}=VALUE, with quotes or brackets around a value that holds spaces"
+            raise ParameterError(f"-p {pair!r}: nothing ran", "it has no `=`", fix)
     return dict(pair.split("=", 1) for pair in pairs)
 
 
@@ -322,6 +323,8 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--force", action="store_true", help="execute even what is unchanged")
         added.add_argument("-j", "--jobs", type=int, help="chapters at a time; 2 where there are cores")
     executing[0].add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE")
+    text = "several pairs in one text: 'k=75 betas=[0.1, 0.2]'"
+    executing[0].add_argument("--pairs", default="", metavar="TEXT", help=text)
     executing[0].add_argument("-f", "--file", type=Path, help="a YAML file of `name: value` lines")
     executing[1].set_defaults(strict=False)
     for added in (executing[0], command(estimate, "quick"), command(publish, "full")):

@@ -32,7 +32,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from geowall.paths import ROOT, GeowallError
-from geowall.runs import failed, fingerprint, parameters, provenance, store
+from geowall.runs import failed, fingerprint, parameters, provenance, steps, store
 from geowall.runs.chapters import Chapter
 from geowall.runs.page import html_of, normalised
 
@@ -114,11 +114,9 @@ def run(
         if not force and is_complete(place):
             return Result(place, _provenance(place)["seconds"], cached=True)
         chapter.ask("preflight", given)
-        with _work_folder(place) as work:
-            if force:
-                shutil.rmtree(_steps(place), ignore_errors=True)
-            at_defaults = given == chapter.resolve(profile)
-            starts = _execute(chapter, profile, given, at_defaults, work, _steps(place), watch)
+        with _work_folder(place) as work, steps.folder_for(place, force) as kept:
+            environment = _kernel_environment(profile, given == chapter.resolve(profile), work, kept)
+            starts = _execute(chapter, given, environment, work, watch)
             seconds = _finish(chapter, work, starts)
             store.swap_folder(work, place)
     shutil.rmtree(failed.folder_of(place), ignore_errors=True)
@@ -155,10 +153,6 @@ def _provenance(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
 
 
-def _steps(place: Path) -> Path:
-    return place.parent / ".steps"
-
-
 @contextmanager
 def _work_folder(place: Path) -> Iterator[Path]:
     """Make a hidden folder for one execution; remove it unless it was moved to its place."""
@@ -182,19 +176,13 @@ def _guarded(place: Path) -> Iterator[None]:
 
 
 def _execute(
-    chapter: Chapter,
-    profile: str,
-    given: dict[str, Any],
-    at_defaults: bool,
-    work: Path,
-    steps: Path,
-    watch: Watcher,
+    chapter: Chapter, given: dict[str, Any], environment: dict[str, str], work: Path, watch: Watcher
 ) -> list[float]:
     """Execute the notebook into ``work`` and return the time at which each cell began, then the end."""
     starts: list[float] = []
     page = work / f"{chapter.name}.ipynb"
     options = {
-        "env": _kernel_environment(profile, at_defaults, work, steps),
+        "env": environment,
         "watch": watch,
         "starts": starts,
         "log": work / "kernel.log",
@@ -221,13 +209,13 @@ def _execute(
     return [*starts, time.monotonic()]
 
 
-def _kernel_environment(profile: str, at_defaults: bool, work: Path, steps: Path) -> dict[str, str]:
+def _kernel_environment(profile: str, at_defaults: bool, work: Path, kept: Path) -> dict[str, str]:
     return os.environ | {
         "GEOWALL_ROOT": str(ROOT),
         "GEOWALL_PROFILE": profile,
         "GEOWALL_AT_DEFAULTS": str(int(at_defaults)),
         "GEOWALL_RUN_FOLDER": str(work),
-        "GEOWALL_STEPS": str(steps),
+        "GEOWALL_STEPS": str(kept),
         "JUPYTER_PREFER_ENV_PATH": "1",  # a kernel of the same name in the reader's home must not shadow ours
         "TQDM_DISABLE": "1",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),  # chapters run side by side

@@ -46,6 +46,8 @@ def leave(work: Path, place: Path, what: str, why: str, fix: str = "") -> Chapte
 
 def bury(place: Path) -> None:
     """Make ``.failed`` of what a killed process left of the run at ``place``, whose lock the caller holds."""
+    for folder in (place, folder_of(place)):
+        store.restore(folder)
     works = [path for path in place.parent.glob(f".{place.name}.*") if path.is_dir()]
     for work in sorted(works, key=lambda path: path.stat().st_mtime):  # the newest replaces those before
         chapter = place.parent.name

@@ -79,8 +79,10 @@ def is_current(chapter: Chapter) -> bool | None:
 def status(out: Path) -> list[dict[str, Any]]:
     """Return a row for each chapter: its published page, its finished, running and failed runs.
 
-    What a killed run left behind becomes a failed run first, with a message that says so.
+    What a killed run left behind becomes a failed run first, with a message that says so; a page that a kill
+    left aside goes back to its place.
     """
+    _left_in_the_book()
     rows = []
     for chapter in chapters.every():
         folder, record = out / chapter.name, provenance_of(chapter.published)
@@ -109,10 +111,24 @@ def _beyond_runs(out: Path) -> list[Path]:
     """Return what only ``clean(everything=True)`` removes, but for finished runs."""
     shared = (path for name in KEPT for path in sorted((out / name).glob("*")) if _HASHED.search(path.name))
     by_hand = [path for chapter in chapters.every() for path in (out / chapter.name).glob("by-hand-*")]
-    found = [*by_hand, *(path for path in shared if not _in_use(path))]
-    if not store.is_locked(staging_lock()):
-        found += [path for path in (ROOT / "book" / "chapters").glob(".*") if path.is_dir()]
-    return found
+    return [*by_hand, *(path for path in shared if not _in_use(path)), *_left_in_the_book()]
+
+
+def _left_in_the_book() -> list[Path]:
+    """Put back pages that a kill left aside, and return what else lies beside the pages, to be removed.
+
+    Nothing is touched while somebody publishes.
+    """
+    lock, book = staging_lock(), ROOT / "book" / "chapters"
+    if not any(book.glob(".*")):
+        return []
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.touch()
+    with store.locked_now(lock) as free:
+        if not free:
+            return []
+        store.restore_all(book)
+        return [path for path in book.glob(".*") if path.is_dir()]
 
 
 def clean(out: Path, everything: bool) -> list[Path]:
@@ -126,6 +142,7 @@ def clean(out: Path, everything: bool) -> list[Path]:
     doomed: list[Path] = []
     for folder in (path for path in sorted(out.glob("*")) if path.is_dir()):
         if not any(store.is_locked(lock) for lock in folder.glob(".*.lock")):
+            store.restore_all(folder)
             doomed += folder.glob(".*")
         doomed += folder.glob("*.failed")
         finished = sorted(

@@ -1,7 +1,8 @@
 """What a chapter's parameters cell declares, and the check of every value against it before any compute.
 
 The cell is the only place where a parameter is defined. Its annotation gives the type, and its comment opens
-with the range of allowed values:
+with the range of allowed values. The items of a list have the type of the default's items, and more of what
+its comment can say is in :mod:`geowall.runs.lists`:
 
 >>> cell = '''
 ... k: int = 50  # [5, 500] latents; sparsity at which the exponent is read
@@ -35,6 +36,7 @@ import nbformat
 import yaml
 
 from geowall.paths import RefusedError
+from geowall.runs import lists
 
 TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
 PROFILES = ("quick", "full", "gemma")
@@ -55,11 +57,20 @@ class Parameter:
     high: float = math.inf
     choices: tuple[str, ...] = ()
     meaning: str = ""
+    shape: lists.Shape = lists.FILLED
+
+    @property
+    def item(self) -> type | None:
+        """The type of the values that are in range: a list's are its items. None: any."""
+        if self.type is not list:
+            return self.type
+        return lists.item_type(self.default, self.low, self.high, self.choices)
 
     def __str__(self) -> str:
         """Describe the parameter in one line."""
         allowed = f" in [{self.low:g}, {self.high:g}]" if math.isfinite(self.high) else ""
         allowed = f" in {{{', '.join(self.choices)}}}" if self.choices else allowed
+        allowed += f" {self.shape.words}" if self.shape.words else ""
         return f"{self.name}: {self.type.__name__}{allowed}, {self.default!r} by default: {self.meaning}"
 
     def check(self, value: Any) -> Any:
@@ -78,20 +89,25 @@ class Parameter:
             raise self._refused(
                 value, f"it is {_kind(value)} where {_KINDS[self.type]} belongs{_hint(value)}"
             )
+        if self.type is list:
+            value = [float(item) if self.item is float and type(item) is int else item for item in value]
         for item in value if self.type is list else [value]:
-            self._check_range(value, item)
+            self._check_item(value, item)
+        if self.type is list and (why := self.shape.refuses(value)):
+            raise self._refused(value, why)
         return value
 
-    def _check_range(self, value: Any, item: Any) -> None:
+    def _check_item(self, value: Any, item: Any) -> None:
+        if self.item is not None and type(item) is not self.item:
+            belongs = _KINDS[self.item]
+            raise self._refused(value, f"{item!r} is {_kind(item)} where {belongs} belongs{_hint(item)}")
         if self.choices:
             if str(item) not in self.choices:
                 near = difflib.get_close_matches(str(item), self.choices, 1)
                 raise self._refused(
                     value, "it is none of the choices" + (f"; did you mean {near[0]}?" if near else "")
                 )
-        elif math.isfinite(self.high) or isinstance(item, float):
-            if isinstance(item, bool) or not isinstance(item, int | float):
-                raise self._refused(value, f"{item!r} is {_kind(item)} where a number belongs{_hint(item)}")
+        elif self.item in (int, float):
             if not math.isfinite(item):
                 raise self._refused(value, "it must be finite")
             if not self.low <= item <= self.high:
@@ -103,8 +119,8 @@ class Parameter:
             return text
         if self.type is bool and text.lower() in ("true", "false"):
             return text.lower() == "true"
-        if self.type is list and not text.lstrip().startswith("["):
-            text = f"[{text}]"
+        if self.type is list:
+            return lists.from_text(text)
         try:
             value = ast.literal_eval(text.strip())
         except (ValueError, SyntaxError):
@@ -154,12 +170,15 @@ def _declare(name: str, kind: type, default: Any, comment: str) -> Parameter:
     interval = re.match(r"\[\s*([-+.\deE]+)\s*,\s*([-+.\deE]+)\s*\]\s*(.*)", comment)
     choices = re.match(r"\{([^}]*)\}\s*(.*)", comment)
     if interval:
-        low, high, meaning = interval.groups()
-        return Parameter(name, kind, default, float(low), float(high), meaning=meaning)
-    if choices:
-        names = tuple(choice.strip() for choice in choices[1].split(","))
-        return Parameter(name, kind, default, choices=names, meaning=choices[2])
-    return Parameter(name, kind, default, meaning=comment)
+        low, high, rest = interval.groups()
+        bounds = {"low": float(low), "high": float(high)}
+    elif choices:
+        bounds = {"choices": tuple(choice.strip() for choice in choices[1].split(","))}
+        rest = choices[2]
+    else:
+        bounds, rest = {}, comment
+    shape, meaning = lists.read(rest) if kind is list else (lists.FILLED, rest)
+    return Parameter(name, kind, default, meaning=meaning, shape=shape, **bounds)
 
 
 def declared_in(notebook: Path) -> dict[str, Parameter]:
@@ -198,6 +217,16 @@ def resolve(
             parameter = declared[name]
             checked[name] = parameter.check_typed(value) if typed else parameter.check(value)
     return checked
+
+
+def words(text: str) -> list[str]:
+    """Split a text at its spaces, but not inside quotes or brackets; quotes around a whole value go.
+
+    >>> words("k=75 betas=[0.1, 0.2] text='some folder'")
+    ['k=75', 'betas=[0.1, 0.2]', 'text=some folder']
+    """
+    found = re.findall(r"""(?:"[^"]*"|'[^']*'|\[[^]]*\]|\S)+""", text)
+    return [re.sub(r"""^(\w+=)(["'])((?:(?!\2).)*)\2$""", r"\1\3", word) for word in found]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

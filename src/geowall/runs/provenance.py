@@ -71,16 +71,20 @@ def peak_memory_mb() -> float:
 
 def git_state() -> dict[str, str | bool | None]:
     """Return the commit the tree stands on and whether a file that somebody wrote differs from it."""
-
-    def git(*arguments: str) -> str | None:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    try:
-        sha = git("rev-parse", "HEAD")
-        changes = git(
-            "status", "--porcelain", "--", ".", *(f":(exclude){name}" for name in _WRITTEN_BY_PUBLISH)
-        )
-    except FileNotFoundError:  # no git on this machine: a source archive runs as well as a clone
-        return {"sha": None, "dirty": None}
+    excluded = (f":(exclude){name}" for name in _WRITTEN_BY_PUBLISH)
+    sha, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".", *excluded)
     return {"sha": sha, "dirty": None if changes is None else bool(changes)}
+
+
+def is_committed(path: str) -> bool:
+    """Tell whether git has the file at ``path``, relative to the root, and so can bring it back."""
+    return bool(_git("ls-tree", "-r", "--name-only", "HEAD", "--", path))
+
+
+def _git(*arguments: str) -> str | None:
+    """Return what a git command says; None where it fails or there is no git: an archive runs as a clone."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

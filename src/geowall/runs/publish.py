@@ -34,6 +34,7 @@ def publish(
     staged = book / f".{chapter.name}.{uuid.uuid4().hex[:8]}"
     try:
         with store.locked(ledger.staging_lock()):
+            store.restore(chapter.published)
             shutil.copytree(result.folder, staged, ignore=shutil.ignore_patterns("*.html"))
             store.swap_folder(staged, chapter.published)
     except OSError as error:

@@ -14,6 +14,8 @@ import inspect
 import json
 import math
 import os
+import re
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -84,7 +86,7 @@ class Run:
         self, chapter: str, notebook: Path, declared: dict[str, parameters.Parameter], values: dict[str, Any]
     ) -> None:
         """Open the folder the runner made, or make one beside the runner's when there is no runner."""
-        defaults = {name: parameter.default for name, parameter in declared.items()}
+        self._defaults = defaults = {name: parameter.default for name, parameter in declared.items()}
         self.chapter, self.parameters = chapter, values
         self.profile = os.environ.get("GEOWALL_PROFILE", "by-hand")
         self.at_defaults = os.environ.get("GEOWALL_AT_DEFAULTS", str(int(values == defaults))) == "1"
@@ -102,13 +104,29 @@ class Run:
         """Read a CSV or parquet file of the repository (``path`` is relative to its root) as an input."""
         full = ROOT / path
         if not full.is_file():
-            near = difflib.get_close_matches(full.name, [p.name for p in full.parent.glob("*")], 1)
-            fix = f"did you mean {near[0]}?" if near else "git checkout -- " + path
-            raise GeowallError(
-                f"chapter {self.chapter} stopped before reading {path}", "there is no such file", fix
-            )
+            what = f"chapter {self.chapter} stopped before reading {path}"
+            raise GeowallError(what, f"there is no such file: {full}", self._fix_of_missing(path))
         self._inputs[path] = store.sha256(full)
         return pd.read_parquet(full) if full.suffix == ".parquet" else pd.read_csv(full)
+
+    def _fix_of_missing(self, path: str) -> str:
+        """Say how to get a file: from git, from the chapter that makes it, or by the right name of it."""
+        if provenance.is_committed(path):
+            return f"git checkout -- {shlex.quote(path)}"
+        beside = (ROOT / path).parent
+        near = difflib.get_close_matches(Path(path).name, [p.name for p in beside.glob("[!.]*")], 1)
+        asked = next((name for name in self.parameters if self._is_own(name, path)), None)
+        if published := None if near else re.match(r"book/chapters/(\d\d)_", path):
+            return f"geowall publish {published[1]}"
+        if asked:
+            guess = f"{beside / near[0]} is there; " if near else ""
+            return f"{guess}name a file that is there: geowall run {self.chapter[:2]} -p {asked}=..."
+        return f"did you mean {near[0]}?" if near else f"put the file at {ROOT / path}, then run again"
+
+    def _is_own(self, name: str, path: str) -> bool:
+        """Tell whether a parameter's value, and not its default, names a file or the folder above it."""
+        own = set(_texts(self.parameters[name])) - set(_texts(self._defaults.get(name)))
+        return any(text and Path(path).is_relative_to(text) for text in own)
 
     def table(
         self, name: str, function: Callable[..., pd.DataFrame], *args: Any, **kwargs: Any

@@ -32,6 +32,8 @@ from geowall.paths import GeowallError, RefusedError
 if TYPE_CHECKING:
     import pandas as pd
 
+_ASIDE = ".aside"  # ends the name of a folder that stands aside while another takes its place
+
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
@@ -78,20 +80,45 @@ def swap_folder(new: Path, place: Path) -> None:
 
 def _exchange(a: Path, b: Path) -> None:
     """Exchange two folders atomically where the kernel can (Linux, macOS), else by three renames."""
+    if _exchanged_by_kernel(a, b):
+        return
+    # A file system that cannot: until the end, the old folder stays whole under a name that says what it is.
+    aside = b.with_name(f".{b.name}.{uuid.uuid4().hex[:8]}{_ASIDE}")
+    b.rename(aside)
+    try:
+        a.rename(b)
+    except OSError:
+        aside.rename(b)
+        raise
+    aside.rename(a)
+
+
+def _exchanged_by_kernel(a: Path, b: Path) -> bool:
     libc = ctypes.CDLL(None, use_errno=True)
     source, target = os.fsencode(a), os.fsencode(b)
     at_cwd, exchange = -100, 2  # AT_FDCWD; RENAME_EXCHANGE on Linux and RENAME_SWAP on macOS are both 2
     if hasattr(libc, "renameat2"):
-        failed = libc.renameat2(at_cwd, source, at_cwd, target, exchange)
-    elif sys.platform == "darwin":
-        failed = libc.renamex_np(source, target, exchange)
-    else:
-        failed = True
-    if failed:  # a file system that cannot: the old folder stays whole under a hidden name until the end
-        aside = b.with_name(f".{b.name}.{uuid.uuid4().hex[:8]}")
-        b.rename(aside)
-        a.rename(b)
-        aside.rename(a)
+        return libc.renameat2(at_cwd, source, at_cwd, target, exchange) == 0
+    return sys.platform == "darwin" and libc.renamex_np(source, target, exchange) == 0
+
+
+def restore(place: Path) -> None:
+    """Put back the folder that a kill between the renames of an exchange left aside, if ``place`` is missing.
+
+    The caller holds the lock under which ``place`` is written.
+    """
+    for aside in sorted(place.parent.glob(f".{place.name}.{'[0-9a-f]' * 8}{_ASIDE}")):
+        if place.exists():  # killed after the second rename: the new folder is there
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.rename(place)
+
+
+def restore_all(folder: Path) -> None:
+    """Do the same for everything in ``folder``."""
+    for aside in sorted(folder.glob(f".*{_ASIDE}")):
+        name = aside.name.removesuffix(_ASIDE).rsplit(".", 1)[0]
+        restore(folder / name.removeprefix("."))
 
 
 @contextmanager

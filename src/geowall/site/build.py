@@ -15,12 +15,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
 
 from geowall.paths import ROOT, GeowallError
-from geowall.runs.store import swap_folder
+from geowall.runs.store import is_disk_full, swap_folder
 from geowall.site.stage import stage_runs
 
 
@@ -43,7 +45,8 @@ def build_published(root: Path, out: Path, strict: bool = False) -> Path:
 
 def build_runs(run_folders: dict[str, Path], out: Path, strict: bool = False, root: Path = ROOT) -> Path:
     """Render a book in which the given runs replace published chapters; return the path of its first page."""
-    with tempfile.TemporaryDirectory(prefix="geowall-stage-") as staged:
+    temporary = Path(tempfile.gettempdir())
+    with _guarded(out, temporary), tempfile.TemporaryDirectory(prefix="geowall-stage-") as staged:
         return build_site(stage_runs(run_folders, Path(staged), root), out, strict)
 
 
@@ -54,22 +57,50 @@ def build_site(source: Path, out: Path, strict: bool = False) -> Path:
     :class:`~geowall.paths.GeowallError` with the build's own warnings when it fails.
     """
     source, out = Path(source).resolve(), Path(out).resolve()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    with _guarded(out, out.parent):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        done = _render(source, work, strict)
-        if done.returncode:
-            raise GeowallError(
-                f"the book at {source} was not built: {out} is as it was",
-                _complaints(done.stderr, work) or f"Sphinx ended with code {done.returncode}",
-                "mend the pages named above, then run the same command again",
-            )
-        (work / "html" / ".buildinfo").unlink(missing_ok=True)
-        (work / "html").chmod(0o755)
-        swap_folder(work / "html", out)
+        with _guarded(out, out.parent):
+            done = _render(source, work, strict)
+            if is_disk_full(done.stderr):  # whatever the code: Sphinx warns of a file that it could not copy
+                raise _disk_full(out, _fullest(out.parent, Path(tempfile.gettempdir())))
+            if done.returncode:
+                raise GeowallError(
+                    f"the book at {source} was not built: {out} is as it was",
+                    _complaints(done.stderr, work) or f"Sphinx ended with code {done.returncode}",
+                    "mend the pages named above, then run the same command again",
+                )
+            (work / "html" / ".buildinfo").unlink(missing_ok=True)
+            (work / "html").chmod(0o755)
+            swap_folder(work / "html", out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return out / "index.html"
+
+
+@contextmanager
+def _guarded(out: Path, folder: Path) -> Iterator[None]:
+    """Say that the disk of ``folder`` is full in three lines."""
+    try:
+        yield
+    except OSError as error:  # one of many files, or shutil's list of all that were not copied
+        if is_disk_full(error):
+            raise _disk_full(out, folder) from error
+        raise
+
+
+def _disk_full(out: Path, folder: Path) -> GeowallError:
+    clean, other = "`make clean` removes old runs and builds", "or name another folder: TMPDIR=DIR"
+    return GeowallError(
+        f"the disk filled up and the book was not built: {out} is as it was",
+        f"no space is left where {folder} lies",
+        f"make room ({clean if folder == out.parent else other}), then run the same command again",
+    )
+
+
+def _fullest(*folders: Path) -> Path:
+    return min(folders, key=lambda folder: shutil.disk_usage(folder).free)
 
 
 def _render(source: Path, work: Path, strict: bool) -> subprocess.CompletedProcess[str]:
