@@ -58,6 +58,18 @@ class Rule:
             raise ValueError(f"no number to judge: {value} in [{low}, {high}]")
         return self.judge(value, low, high, published)
 
+    def side(self, value: float, low: float = nan, high: float = nan) -> str:
+        """Return ``yes`` if value and both ends pass by themselves, ``no`` if none does, else ``undecided``.
+
+        For a number with no number of a paper beside it, as a control is.
+
+        >>> above(0).side(0.3, -0.1, 0.5), above(0).side(-0.3, -0.5, -0.1), above(0).side(0.3)
+        ('undecided', 'no', 'yes')
+        """
+        ends = [value if isnan(end) else end for end in (value, low, high)]
+        passed = [self.of(end) == "yes" for end in ends]
+        return "yes" if all(passed) else "undecided" if any(passed) else "no"
+
 
 def above(limit: float) -> Rule:
     """The whole interval above ``limit`` is a yes; undecided if it holds the paper's number too."""
