@@ -19,7 +19,7 @@ def floors() -> pd.DataFrame:
         | {"clear": i > 0, "d_int": 5.0 + i, "kappa_ms": 0.1 + 0.01 * i}
         for m in MODELS for i in range(4)
     ]  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(k=25.0)
 
 
 def correlations() -> pd.DataFrame:
@@ -27,7 +27,7 @@ def correlations() -> pd.DataFrame:
         {"source": "lab", "model": m, "statistic": s, "features": f, "given": g, "correlation": 0.4}
         for m in MODELS for s in wall_laws.STATISTICS for f in SUMMARIES for g in ("none", "depth")
     ]  # fmt: skip
-    return pd.DataFrame(rows).assign(low=-0.1, high=0.8, n_layers=12)
+    return pd.DataFrame(rows).assign(low=-0.1, high=0.8, n_layers=12, k=25.0)
 
 
 def covering() -> pd.DataFrame:
@@ -36,12 +36,12 @@ def covering() -> pd.DataFrame:
         for m in MODELS for target in wall_laws.TARGETS for term in wall_laws.TERMS
     ]  # fmt: skip
     ends = {"partial": 0.3, "partial_low": 0.1, "partial_high": 0.6, "patches": 4.0, "atoms": 2.0}
-    return pd.DataFrame(rows).assign(**ends)
+    return pd.DataFrame(rows).assign(**ends, k=16.0)
 
 
 def deciding() -> pd.DataFrame:
     rows = [{"model": m, "layer": i, "widest": 1024, "scatter": 0.01} for m in MODELS for i in range(3)]
-    return pd.DataFrame(rows).assign(decides_at=[1024.0, 4096.0, np.nan] * 2)
+    return pd.DataFrame(rows).assign(decides_at=[1024.0, 4096.0, np.nan] * 2, k=16.0)
 
 
 def forecasts() -> pd.DataFrame:
@@ -53,9 +53,9 @@ def forecasts() -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("draw", "table", "words"),
     [
-        (wall_laws.fig_wall_floors, floors(), ["3 of 4 at lab-small"]),
-        (wall_laws.fig_wall_tracks, correlations(), ["0.40 (lab-small) and 0.40 (2B)"]),
-        (wall_laws.fig_wall_theory, covering(), ["−0.6 (−1.0 to 0.5) at lab-small"]),
+        (wall_laws.fig_wall_floors, floors(), ["3 of 4 at lab-small", "k = 25 (lab-small and 2B)"]),
+        (wall_laws.fig_wall_tracks, correlations(), ["0.40 (lab-small) and 0.40 (2B)", "k = 25"]),
+        (wall_laws.fig_wall_theory, covering(), ["−0.6 (−1.0 to 0.5) at lab-small", "k = 16"]),
         (wall_laws.fig_wall_deciding, deciding(), ["At 2 of 6 layers", "at 2 (open"]),
         (wall_planner.fig_wall_planner, forecasts(), ["Of 1 hidden dictionaries 1 lie inside"]),
     ],
