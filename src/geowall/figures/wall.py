@@ -90,7 +90,7 @@ def _columns() -> list[alt.Chart]:
         made.append(mark.encode(x=alt.value(x), y=alt.value(y), text="words:N"))
     for place, (verdict, x) in enumerate(PLACES.items()):
         words = pd.DataFrame({"words": [HEADS[verdict]]})
-        mark = alt.Chart(words).mark_text(fontSize=11, fontWeight=600, color=COLOURS[verdict])
+        mark = alt.Chart(words).mark_text(fontSize=10, fontWeight=600, color=COLOURS[verdict])
         made.append(mark.encode(x=alt.value(x), y=alt.value(10 if place % 2 == 0 else 25), text="words:N"))
     return made
 

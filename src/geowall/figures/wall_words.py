@@ -96,16 +96,16 @@ def floors(usual: pd.DataFrame, tracks: pd.DataFrame, kinds: pd.DataFrame, share
 
 
 def training(shares: pd.DataFrame) -> str:
-    """Say what longer training of wide dictionaries does to floors, at every sparsity that both have."""
+    """Say what longer training of wide dictionaries does to floors, at sparsities that both schedules "
+    "have."""
     wide = shares.pivot_table(index="k", columns="schedule", values="floor_share")
     at = [k for k in KS if k in wide.index]
     said = {name: spoken([f"{wide.loc[k, name]:.2f}" for k in at]) for name in ("matched", "scaled")}
     return (
-        f"over the least error it is {said['matched']} at k = {spoken([f'{k:g}' for k in at])} (median "
-        "layer) "
-        f"where all widths train alike, and {said['scaled']} where wide ones train longer. The share rises "
-        "with "
-        "k in both, so one number for it means little."
+        f"at k = {spoken([f'{k:g}' for k in at])} it is {said['matched']} of the least error (median layer "
+        "of the "
+        f"model that has both) where all widths train alike, and {said['scaled']} where wide ones train "
+        "longer. The share rises with k, so no one number stands for it."
     )
 
 
@@ -178,7 +178,8 @@ def deeper(controls: pd.DataFrame) -> str:
             "beside a curve in depth" if given == "depth" else "",
         ]
         said.append(
-            f"{' and '.join(name for name in named if name)}, $1/d$ at {each(wide, *SIDES)} and curvature at "
+            f"{' and '.join(name for name in named if name)}, with $1/d$ at {each(wide, *SIDES)} and with "
+            "curvature at "
             f"{each(bend, *SIDES)}"
         )
     return f"In Gemma 2 the exponent goes, {'; '.join(said)}."
@@ -222,6 +223,7 @@ def regimes(pairs: pd.DataFrame, slopes: pd.DataFrame, signs: pd.DataFrame, fini
     border = where(finite, regime="critical")
     grown = signs[signs["sign"].str.startswith("D(N)")]
     measured = spoken([around(row.value, row.low, row.high) for row in grown.itertuples()])
+    reach = int((grown["high"] > benign["exponent"].min()).sum())
     counts = {name: int((signs["says"] == name).sum()) for name in ("pathological", "benign")}
     return (
         f"Of the {len(own)} pairings from frequencies {said}. Of the {len(again)} from $D(N) \\sim "
@@ -233,7 +235,9 @@ def regimes(pairs: pd.DataFrame, slopes: pd.DataFrame, signs: pd.DataFrame, fini
         f"{finite['d_sae_low'].min():,} and {finite['d_sae_high'].max():,} latents, has a $\\delta$ of "
         f"{spoken([f'{v:.2f}' for v in benign['exponent']])} in the benign regime, where it ends at 1, and "
         "of "
-        f"{spoken([f'{v:.2f}' for v in border['exponent']])} on the border; here it is {measured}.\n\n"
+        f"{spoken([f'{v:.2f}' for v in border['exponent']])} on the border; here it is {measured}, and "
+        f"{reach} of the {len(grown)} intervals reach the least of the "
+        f"benign ones.\n\n"
         f"The slope of frequency against rank runs from {whole['low']:.2f} to {whole['high']:.2f} within the "
         "widest dictionary alone: these are not power laws. Leaving out close latents moves it by "
         f"{widest.max() / widest.min() - 1:.0%} at most. Of the {len(signs)} signs "

@@ -126,8 +126,8 @@ SHAPES = [
         ("lab", "the lab", "06/layer_geometry", ("06", "profiles")),
     )
     for words, measure, column, rule in (
-        ("Dimension peaks in mid-depth", profile_numbers.peak, "d_int", MIDDLE),
-        ("Heterogeneity ν peaks in mid-depth", profile_numbers.peak, "nu", MIDDLE),
+        ("d_int peaks in mid-depth", profile_numbers.peak, "d_int", MIDDLE),
+        ("ν peaks in mid-depth", profile_numbers.peak, "nu", MIDDLE),
         ("κ_ms rises, then stays, range", profile_numbers.plateau, "kappa_ms", between(0.0, 0.25)),
         ("κ_tv rises, then stays, range", profile_numbers.plateau, "kappa_tv", between(0.0, 0.25)),
     )

@@ -7,7 +7,7 @@ A **test** looks at a number and its interval and says yes, no, or undecided; a 
   reason says which;
 * *not reproduced*: the number fails its test; so it does when its interval reaches the other side of what is
   claimed, unless it holds the paper's number as well;
-* *reproduced with caveat*: its interval does both, or it passes and the control fails;
+* *reproduced with caveat*: its interval does both, or it passes and the control fails or stays open;
 * *reproduced*: it passes with its whole interval, and so does the control.
 
 >>> verdict(above(0.0).of(0.3, 0.1, 0.5)), verdict(above(0.0).of(0.3, -0.1, 0.5)), verdict("yes", "no")
@@ -174,9 +174,8 @@ def markdown() -> str:
             f"* **{FAILED}**: the number fails its test, or its interval reaches the other side of what is "
             "claimed without holding the paper's number.",
             f"* **{CAVEAT}**: its interval reaches the other side and holds the paper's number too; or "
-            "the number "
-            "passes and the control fails, a second number without which the first does not mean what it "
-            "seems to.",
+            "the number passes and the control fails or stays open, a second number without which the first "
+            "does not mean what it seems to; the reason says which, and gives the second number.",
             f"* **{REPRODUCED}**: it passes with its whole interval, and so does its control.",
             "",
             "A test is one of six: above or below a limit, between two, within a tolerance of the paper's "
