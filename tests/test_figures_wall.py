@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geowall.figures import wall, wall_laws, wall_planner
+from geowall.figures import wall, wall_laws, wall_planner, wall_words
 from geowall.wall import rules, verdicts
 
 MODELS = ("lab-small", "gemma-2-2b")
@@ -19,7 +19,7 @@ def floors() -> pd.DataFrame:
         | {"clear": i > 0, "d_int": 5.0 + i, "kappa_ms": 0.1 + 0.01 * i}
         for m in MODELS for i in range(4)
     ]  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(k=25.0)
 
 
 def correlations() -> pd.DataFrame:
@@ -27,7 +27,7 @@ def correlations() -> pd.DataFrame:
         {"source": "lab", "model": m, "statistic": s, "features": f, "given": g, "correlation": 0.4}
         for m in MODELS for s in wall_laws.STATISTICS for f in SUMMARIES for g in ("none", "depth")
     ]  # fmt: skip
-    return pd.DataFrame(rows).assign(low=-0.1, high=0.8, n_layers=12)
+    return pd.DataFrame(rows).assign(low=-0.1, high=0.8, n_layers=12, k=25.0)
 
 
 def covering() -> pd.DataFrame:
@@ -36,12 +36,12 @@ def covering() -> pd.DataFrame:
         for m in MODELS for target in wall_laws.TARGETS for term in wall_laws.TERMS
     ]  # fmt: skip
     ends = {"partial": 0.3, "partial_low": 0.1, "partial_high": 0.6, "patches": 4.0, "atoms": 2.0}
-    return pd.DataFrame(rows).assign(**ends)
+    return pd.DataFrame(rows).assign(**ends, k=16.0)
 
 
 def deciding() -> pd.DataFrame:
     rows = [{"model": m, "layer": i, "widest": 1024, "scatter": 0.01} for m in MODELS for i in range(3)]
-    return pd.DataFrame(rows).assign(decides_at=[1024.0, 4096.0, np.nan] * 2)
+    return pd.DataFrame(rows).assign(decides_at=[1024.0, 4096.0, np.nan] * 2, k=16.0)
 
 
 def forecasts() -> pd.DataFrame:
@@ -53,9 +53,9 @@ def forecasts() -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("draw", "table", "words"),
     [
-        (wall_laws.fig_wall_floors, floors(), ["3 of 4 at lab-small"]),
-        (wall_laws.fig_wall_tracks, correlations(), ["0.40 (lab-small) and 0.40 (2B)"]),
-        (wall_laws.fig_wall_theory, covering(), ["−0.6 (−1.0 to 0.5) at lab-small"]),
+        (wall_laws.fig_wall_floors, floors(), ["3 of 4 at lab-small", "k = 25 (lab-small and 2B)"]),
+        (wall_laws.fig_wall_tracks, correlations(), ["0.40 (lab-small) and 0.40 (2B)", "k = 25"]),
+        (wall_laws.fig_wall_theory, covering(), ["−0.6 (−1.0 to 0.5) at lab-small", "k = 16"]),
         (wall_laws.fig_wall_deciding, deciding(), ["At 2 of 6 layers", "at 2 (open"]),
         (wall_planner.fig_wall_planner, forecasts(), ["Of 1 hidden dictionaries 1 lie inside"]),
     ],
@@ -86,3 +86,38 @@ def test_bars_of_the_planner_stand_beside_the_intervals_they_earned():
     table.loc[table["rule"] == "no geometry", "error"] = 0.05
     caption = wall_planner.fig_wall_holdout(table).to_dict()["usermeta"]["caption"]
     assert "5.1% for lab (planner, no geometry)" in caption
+
+
+def test_the_conclusion_names_the_models_where_a_term_is_clear_and_no_others():
+    table = covering().assign(source="published", model=["gemma-2-2b"] * 6 + ["gemma-2-9b"] * 6)
+    unclear = (table["model"] == "gemma-2-9b") & (table["term"] == "1/d_int")
+    table.loc[unclear, "partial_low"] = -0.1
+    beside = table.assign(given="depth", dropped_layers=0, partial_low=-0.2)
+    said = wall_words.learned_theory(table, beside)
+    assert "with curvature, clear of zero, at 2B and 9B, and with dimension at 2B alone" in said
+    assert "beside a curve in depth, with curvature nowhere and with dimension nowhere" in said
+
+
+def test_pairings_made_from_the_growth_of_features_are_counted_apart():
+    pairs = pd.DataFrame(
+        {"regime": ["undecided", "undecided", "pathological"], "restates": [False, False, True]}
+    )
+    said = wall_words.learned_regimes(pairs)
+    assert "2 of the 2 pairings from frequencies" in said and "The 1 from $D(N)$ restate" in said
+
+
+def test_the_count_of_verdicts_lists_the_numbers_that_do_not_come_out():
+    table = verdicts.verdicts({}).head(4).assign(published_value=0.9, source=["published", "lab"] * 2)
+    table["verdict"] = [rules.FAILED, rules.FAILED, rules.CAVEAT, rules.REPRODUCED]
+    said = wall_words.learned_verdicts(table)
+    assert "1 are reproduced, 1 with a caveat, 2 are not, and 0 cannot be tested here" in said
+    assert f"1 made from what the paper itself publishes ({table['claim'].iloc[0]})" in said
+
+
+def test_the_share_of_a_floor_is_quoted_at_every_sparsity_that_both_schedules_have():
+    rows = [
+        {"k": k, "schedule": s, "floor_share": k / 100}
+        for k in (8.0, 16.0, 25.0)
+        for s in ("matched", "scaled")
+    ]
+    assert "at k = 8, 16 and 25 it is 0.08, 0.16 and 0.25" in wall_words.training(pd.DataFrame(rows))

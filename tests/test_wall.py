@@ -13,7 +13,23 @@ import pytest
 from geowall.__main__ import main
 from geowall.laws import published
 from geowall.paths import ROOT, GeowallError
-from geowall.wall import advice, chapter, decisive, evidence, floors, holdout, planner, regimes, rules, theory
+from geowall.wall import (
+    advice,
+    chapter,
+    decisive,
+    evidence,
+    floor_numbers,
+    floors,
+    holdout,
+    nested,
+    planner,
+    powers,
+    profile_numbers,
+    regimes,
+    rules,
+    theory,
+    words,
+)
 from geowall.wall import cells as from_tables
 from geowall.wall import verdicts as judge
 from geowall.wall.cells import Cell
@@ -25,12 +41,13 @@ WIDTHS = (64, 128, 256, 512, 1024)
 
 @pytest.fixture(scope="module")
 def shelf() -> dict[str, pd.DataFrame]:
-    """Every published table that the claims need."""
+    """Every published table that the claims need, and the nested tests."""
     paths = judge.present().items()
-    return {
+    tables = {
         name: pd.read_parquet(ROOT / path) if path.endswith("parquet") else pd.read_csv(ROOT / path)
         for name, path in paths
     }
+    return tables | {"09/nested_tests": nested.tests(published.read(published.LAYERS))}
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +133,87 @@ def test_verdicts_follow_the_tables(shelf: dict[str, pd.DataFrame], judged: pd.D
     gaps = shelf["08/gaps"].assign(low=0.1, gap=0.2, high=0.3)
     cleared = judge.verdicts(shelf | {"08/gaps": gaps}, FITS).set_index("claim").loc[claim]
     assert cleared["verdict"] == rules.REPRODUCED and cleared["why"] == ""
+
+
+CONTROLLED = [claim for claim in judge.CLAIMS if claim.control]
+
+
+@pytest.mark.parametrize("claim", CONTROLLED, ids=lambda claim: claim.claim)
+def test_a_caveat_says_what_the_number_of_its_control_says(claim, shelf: dict[str, pd.DataFrame]):
+    control = claim.control
+    found = control.number.find(shelf)
+    said, side = control.says(found), control.rule.side(found.value, found.low, found.high)
+    shown = words.shown(found.value, found.low, found.high)
+    doubt = f"it is not clear whether {control.passes}"
+    assert control.passes != control.otherwise
+    assert (said == "") == (side == "yes")
+    assert said.startswith({"yes": "", "no": control.otherwise, "undecided": doubt}[side])
+    assert side == "yes" or said.endswith(f"({control.what} {shown})")
+    # The limit that the sentence is about lies inside the interval exactly where nothing is concluded.
+    ends = [control.rule.of(end) == "yes" for end in (found.low, found.high) if not np.isnan(end)]
+    assert side != "undecided" or len(set(ends)) == 2 or (control.rule.of(found.value) == "yes") != ends[0]
+
+
+def test_an_undecided_control_is_not_worded_as_a_failed_one(shelf: dict[str, pd.DataFrame]):
+    claims = [
+        claim for claim in judge.CLAIMS if claim.claim.startswith("A form that stops fits best by AICc")
+    ]
+    (control,) = [claim.control for claim in claims]
+    for share, says in ((0.3, "forms that go on are best"), (0.6, "it is not clear whether"), (0.95, "")):
+        n = round(32 * share)
+        found = evidence.share(pd.Series([True] * n + [False] * (32 - n)))
+        assert says in control.says(found) and bool(says) == bool(control.says(found))
+    table = judge.verdicts(shelf, claims)
+    assert "forms that go on are best" not in table["why"].iloc[0]
+
+
+def test_nested_tests_give_the_three_printed_p_values(shelf: dict[str, pd.DataFrame]):
+    table = shelf["09/nested_tests"].set_index(["model", "target", "step"])["p_value"]
+    assert len(table) == 12
+    assert table["gemma-2-2b", "alpha_k50", "one to two"] == pytest.approx(5e-4, abs=5e-5)
+    assert table["gemma-2-9b", "beta_n", "two to four"] == pytest.approx(3e-3, abs=5e-4)
+    assert table["gemma-2-9b", "gamma", "two to four"] == pytest.approx(7e-3, abs=5e-4)
+
+
+def test_floors_are_held_against_their_printed_order(shelf: dict[str, pd.DataFrame]):
+    printed, laws = shelf[floor_numbers.PRINTED], shelf["07/layer_laws"]
+    assert floor_numbers.order_of(printed, "gemma-2-9b") == [20, 31, 9]
+    assert floor_numbers.least_step(printed, laws, "gemma-2-2b").low > 0
+    turned = floor_numbers.least_step(printed, laws, "gemma-2-9b")
+    assert turned.low <= turned.value <= turned.high and turned.value < 0.005
+    assert floor_numbers.printed_step(printed, "gemma-2-9b").value == pytest.approx(0.005)
+    assert floor_numbers.in_k(printed).value < 1e-3
+
+
+def test_profiles_take_the_model_that_is_worst_for_the_claim():
+    up, hill = [1.0, 2, 3, 4, 5], [1.0, 4, 5, 4.5, 4.6]
+    rows = [{"model": m, "layer": i, "x": v} for m, vs in (("a", up), ("b", hill)) for i, v in enumerate(vs)]
+    table = pd.DataFrame(rows)
+    assert profile_numbers.peak(table, "x") == evidence.Found(1.0, 0.5, 1.0)
+    flat = profile_numbers.plateau(table, "x")
+    assert flat.value == pytest.approx(1.0) and flat.low == pytest.approx(0.5 / 4)
+    assert profile_numbers.jump(table, "x").low == pytest.approx(4.6 / 4.5)
+    assert profile_numbers.dip(table[table["model"] == "b"], "x").value == pytest.approx(0.1)
+
+
+def test_powers_know_when_nothing_could_be_seen():
+    assert powers.of_share(0.9, 2, 0.5) == 0 and powers.of_share(0.9, 40, 0.5) > 0.99
+    slopes = pd.DataFrame(
+        {"source": "published", "features": "kappa_ms", "dropped_layers": [0], "slope": -0.1}
+    )
+    wide, narrow = np.geomspace(0.01, 1, 20), np.geomspace(0.1, 0.101, 20)
+    for kappa, seen in ((wide, True), (narrow, False)):
+        rows = [
+            {"source": "lab", "model": m, "kappa_ms": v, "alpha_width": 0.2 + 0.02 * (-1) ** i}
+            for m in ("lab-small", "lab-large") for i, v in enumerate(kappa)
+        ]  # fmt: skip
+        assert (powers.of_transfer(pd.DataFrame(rows), slopes, 200).value > 0.95) == seen
+
+
+def test_intervals_print_no_noise_and_no_equal_ends():
+    assert words.shown(0.0, 3e-17, 0.43) == "0 [0, 0.43]"
+    assert words.shown(0.008, -0.0018, 0.49) == "0.008 [−0.002, 0.49]"
+    assert words.shown(0.998) == "0.998" and words.shown(0.9, 0.991, 0.993) == "0.900 [0.991, 0.993]"
 
 
 def test_every_figure_of_a_claim_is_on_the_page_it_names(judged: pd.DataFrame):
@@ -261,7 +359,9 @@ def test_the_frequency_slope_is_corrected_for_tiling():
         {"architecture": ["relu"], "setting": "tokens", "beta": 0.05, "low": 0.04, "high": 0.06}
     )
     grown = pd.DataFrame({"tau": [0.5], "exponent": [0.7], "low": [0.65], "high": [0.75]})
-    said = regimes.estimates(found.reset_index(), beta, grown).set_index("method")["regime"]
+    pairs = regimes.estimates(found.reset_index(), beta, grown).set_index("method")
+    assert pairs["restates"].tolist() == [name.startswith("D(N)") for name in pairs.index]
+    said = pairs["regime"]
     assert (
         said["D(N) at a cosine of 0.5"] == regimes.PATHOLOGICAL
         and said["frequencies"] == regimes.PATHOLOGICAL

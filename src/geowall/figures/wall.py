@@ -14,7 +14,7 @@ import pandas as pd
 
 from geowall.figures import theme
 from geowall.wall.rules import CAVEAT, FAILED, REPRODUCED, UNTESTED, VERDICTS
-from geowall.wall.verdicts import short, shown
+from geowall.wall.words import interval, short
 
 PAPERS = {
     "zaher2026": "The Geometric Wall",
@@ -25,29 +25,31 @@ COLOURS = {REPRODUCED: theme.GREEN, CAVEAT: theme.BLUE, FAILED: theme.RED, UNTES
 GLYPHS = {REPRODUCED: "✓", CAVEAT: "(✓)", FAILED: "✗", UNTESTED: "?"}
 HEADS = {REPRODUCED: "reproduced", CAVEAT: "caveat", FAILED: "not reprod.", UNTESTED: "not testable"}
 PLACES = dict(zip(VERDICTS, (462, 498, 535, 571), strict=True))  # pixels
-ON, THERE, HERE, WIDTH = 239, 309, 441, 600
-STEP, HEAD, TOP = 14.5, 25, 30
+# Left edge of "on" and of the interval, right edge of both numbers: no text runs into the next.
+ON, THERE, HERE, ENDS, WIDTH = 244, 313, 357, 362, 600
+STEP, HEAD, TOP = 12.5, 25, 30
 
 
 def fig_wall_verdicts(verdicts: pd.DataFrame) -> alt.TopLevelMixin:
     """Draw every claim as a row: what the paper has, what is found here, and one of four columns."""
     rows, heads, height = _laid_out(verdicts)
     y = alt.Y("top:Q", scale=None, axis=None)
-    tooltip = ["claim:N", "source:N", "there:N", "here:N", "verdict:N", "why:N", "figure:N"]
+    tooltip = ["claim:N", "source:N", "there:N", "here:N", "ends:N", "verdict:N", "why:N", "figure:N"]
     base = alt.Chart(rows).encode(y=y, tooltip=tooltip)
     # Lines, not shaded rows: a shade this faint is lost when the picture gets its palette.
     lines = alt.Chart(rows[["below"]]).mark_rule(color=theme.GREY, opacity=0.5, strokeWidth=0.5)
     lines = lines.encode(x=alt.value(0), x2=alt.value(WIDTH), y=alt.Y("below:Q", scale=None, axis=None))
     text = [
-        base.mark_text(align="left", fontSize=10.5).encode(x=alt.value(2), text="claim:N"),
+        base.mark_text(align="left", fontSize=10).encode(x=alt.value(2), text="claim:N"),
         base.mark_text(align="left", fontSize=10, opacity=0.65).encode(x=alt.value(ON), text="source:N"),
-        base.mark_text(align="right", fontSize=11).encode(x=alt.value(THERE), text="there:N"),
-        base.mark_text(align="right", fontSize=11).encode(x=alt.value(HERE), text="here:N"),
+        base.mark_text(align="right", fontSize=10).encode(x=alt.value(THERE), text="there:N"),
+        base.mark_text(align="right", fontSize=10).encode(x=alt.value(HERE), text="here:N"),
+        base.mark_text(align="left", fontSize=10, opacity=0.75).encode(x=alt.value(ENDS), text="ends:N"),
     ]
     shade = alt.Color(
         "verdict:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())), legend=None
     )
-    marks = base.mark_text(fontSize=13, fontWeight=700).encode(
+    marks = base.mark_text(fontSize=12, fontWeight=700).encode(
         x=alt.X("place:Q", scale=None, axis=None), text="glyph:N", color=shade
     )
     chart = alt.layer(lines, *text, marks, *_headings(heads), *_columns())
@@ -65,10 +67,11 @@ def _laid_out(verdicts: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, float
             top += STEP
     table = pd.DataFrame(rows)
     table["there"] = table["published_value"].map(short)
-    table["here"] = [shown(r.value, r.low, r.high) for r in table.itertuples()]
+    table["here"] = table["value"].map(short)
+    table["ends"] = [interval(r.value, r.low, r.high) for r in table.itertuples()]
     table["place"], table["glyph"] = table["verdict"].map(PLACES), table["verdict"].map(GLYPHS)
     table["source"] = table["source"].replace("published", "paper")
-    kept = ["claim", "source", "there", "here", "verdict", "why", "figure"]
+    kept = ["claim", "source", "there", "here", "ends", "verdict", "why", "figure"]
     return table[[*kept, "place", "glyph", "top", "below"]], pd.DataFrame(heads), top + 4
 
 
@@ -79,14 +82,15 @@ def _headings(heads: pd.DataFrame) -> list[alt.Chart]:
 
 def _columns() -> list[alt.Chart]:
     """The titles of the columns, those of the verdicts by turns on two lines so that they do not touch."""
-    titles = [("on", ON, 25, "left"), ("paper", THERE, 25, "right"), ("here [95 %]", HERE, 25, "right")]
+    titles = [("on", ON, 25, "left"), ("paper", THERE, 25, "right")]
+    titles += [("here", HERE, 25, "right"), ("[95 %]", ENDS, 25, "left")]
     made = []
     for words, x, y, align in titles:
         mark = alt.Chart(pd.DataFrame({"words": [words]})).mark_text(align=align, fontSize=11, opacity=0.75)
         made.append(mark.encode(x=alt.value(x), y=alt.value(y), text="words:N"))
     for place, (verdict, x) in enumerate(PLACES.items()):
         words = pd.DataFrame({"words": [HEADS[verdict]]})
-        mark = alt.Chart(words).mark_text(fontSize=11, fontWeight=600, color=COLOURS[verdict])
+        mark = alt.Chart(words).mark_text(fontSize=10, fontWeight=600, color=COLOURS[verdict])
         made.append(mark.encode(x=alt.value(x), y=alt.value(10 if place % 2 == 0 else 25), text="words:N"))
     return made
 

@@ -2,6 +2,7 @@
 
 >>> table = pd.DataFrame({"method": ["a"], "architecture": ["relu"], "alpha": [0.4], "alpha_low": [0.3]})
 >>> table = table.assign(alpha_high=0.5, beta=0.05, beta_low=0.04, beta_high=0.06, regime="pathological")
+>>> table["restates"] = False
 >>> fig_wall_regimes(table).usermeta["name"]
 'fig-wall-regimes'
 """
@@ -27,6 +28,16 @@ TERMS = {
     "1/d_int": "With 1/dimension, equal curvature",
 }
 ENCODERS = {"relu": "ReLU", "topk": "TopK"}
+
+
+def at_k(table: pd.DataFrame) -> str:
+    """Say at which sparsity each model is read.
+
+    >>> at_k(pd.DataFrame({"model": ["lab-small", "lab-large", "gemma-2-9b"], "k": [16.0, 16.0, 50.0]}))
+    'k = 16 (lab-small and lab-large) and k = 50 (9B)'
+    """
+    models = table.dropna(subset=["k"]).groupby("k")["model"].unique()
+    return spoken([f"k = {k:g} ({spoken([short(m) for m in names])})" for k, names in models.items()])
 
 
 def fig_wall_floors(floors: pd.DataFrame) -> alt.TopLevelMixin:
@@ -56,7 +67,8 @@ def fig_wall_floors(floors: pd.DataFrame) -> alt.TopLevelMixin:
         alt.vconcat(names_in_colour(table), alt.hconcat(*panels, spacing=18), spacing=6),
         "wall-floors",
         caption="The fitted floor of each layer, with its profile-likelihood interval, against the layer's "
-        f"dimension and curvature. Filled marks are clear of zero: {said}. Open marks are not: there a power "
+        f"dimension and curvature, at {at_k(table)}. Filled marks are clear of zero: {said}. Open marks "
+        "are not: there a power "
         "law without a floor fits as well.",
         alt=f"Two scatter plots of floors against dimension and curvature. Clear of zero: {said}. Floors "
         "run from "
@@ -99,7 +111,8 @@ def fig_wall_tracks(tracks: pd.DataFrame) -> alt.TopLevelMixin:
         alt.vconcat(names_in_colour(shown), alt.hconcat(*panels, spacing=14), spacing=6),
         "wall-tracks",
         caption="Correlations over layers with the logarithm of a summary, with 95 % intervals from "
-        f"blocks of neighbouring layers. The floor itself: {said}. *Pooled* are the showcase layers of "
+        f"blocks of neighbouring layers. Floors are read at {at_k(tracks)}. The floor itself: {said}. "
+        "*Pooled* are the showcase layers of "
         "Gemma 2, six in all, with Fisher's interval: they are no neighbours.",
         alt=f"Two panels of correlations with intervals. The floor with {said}.",
     )
@@ -134,7 +147,8 @@ def fig_wall_theory(theory: pd.DataFrame) -> alt.TopLevelMixin:
         "wall-theory",
         caption="If dictionaries covered manifolds with flat patches, error at a given width would rise with "
         "curvature and fall with 1/dimension, and the exponent would rise with 1/dimension and ignore "
-        "curvature. Intervals are 95 %, from blocks of layers. The exponent's slope on 1/dimension is "
+        f"curvature. Laws are read at {at_k(theory)}; intervals are 95 %, from blocks of layers. The "
+        "exponent's slope on 1/dimension is "
         f"{said}, where "
         "patches want 4 and single atoms 2.",
         alt="Partial correlations of error and exponent with curvature and dimension. Slopes on "
@@ -178,7 +192,9 @@ def fig_wall_regimes(estimates: pd.DataFrame) -> alt.TopLevelMixin:
         "wall-regimes",
         caption="Every estimate of α with its range, against β of isolated manifolds (grey band) under two "
         "encoders. A bar left of the band is the benign regime, right of it the pathological one. Of "
-        f"{len(estimates)} pairings {said}.",
+        f"{len(estimates)} pairings {said}. The {int(estimates['restates'].sum())} made from D(N) restate "
+        "how "
+        "D(N) grows, whatever β is.",
         alt=f"Two panels of estimates of alpha against beta. Of {len(estimates)} pairings {said}.",
     )
 
@@ -217,7 +233,8 @@ def fig_wall_deciding(parting: pd.DataFrame) -> alt.TopLevelMixin:
         "wall-deciding",
         caption="At which width a power law with a floor and one without would part by three times the "
         "scatter "
-        f"of the fit, in doublings beyond the widest dictionary there is. At {here} of {len(table)} "
+        f"of the fit, in doublings beyond the widest dictionary there is, at {at_k(table)}. At {here} of "
+        f"{len(table)} "
         "layers today's "
         f"widest already tells; at {never} (open, at the right edge) no width within twelve doublings does.",
         alt=f"A dot for each layer. At {here} of {len(table)} layers the widest dictionary decides "

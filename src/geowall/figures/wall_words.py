@@ -12,12 +12,16 @@ import numpy as np
 import pandas as pd
 
 from geowall.figures.laws_words import stopping
-from geowall.figures.marks import short, signed, spoken
+from geowall.figures.marks import listed, short, signed, spoken
+from geowall.figures.wall_laws import at_k
 from geowall.figures.wall_planner import NAMES
 from geowall.laws.tables import where
 from geowall.wall.holdout import PLAIN
+from geowall.wall.rules import CAVEAT, FAILED, REPRODUCED, UNTESTED
 
 KNOWING = ("geometry", "curvature", "dimension")  # planners that are told something of a layer's geometry
+SIDES = ("partial", "partial_low", "partial_high")
+KS = (8, 16, 25)  # sparsities at which the share of a floor is quoted
 
 
 def around(value: float, low: float, high: float, form: str = ".2f") -> str:
@@ -64,7 +68,7 @@ def extent(table: pd.DataFrame) -> str:
     )
 
 
-def floors(usual: pd.DataFrame, tracks: pd.DataFrame, kinds: pd.DataFrame, shares: pd.Series) -> str:
+def floors(usual: pd.DataFrame, tracks: pd.DataFrame, kinds: pd.DataFrame, shares: pd.DataFrame) -> str:
     """Say where floors are clear of zero, on what strength, what they follow, and what training does."""
     counts = usual.groupby("model", sort=False)["clear"].agg(["sum", "size"])
     clear = spoken([f"{int(r['sum'])} of {int(r['size'])} ({short(m)})" for m, r in counts.iterrows()])
@@ -74,20 +78,34 @@ def floors(usual: pd.DataFrame, tracks: pd.DataFrame, kinds: pd.DataFrame, share
         name: each(where(tracks, features=features, statistic=statistic, given="none"), form=form)
         for name, features, statistic, form in (
             ("floor", "d_int", "floor", ".2f"), ("least", "least", "floor", ".3f"),
-            ("share", "d_int", "floor_share", ".2f"),
+            ("share", "d_int", "floor_share", ".2f"), ("bent", "kappa_ms", "floor_share", ".2f"),
         )
     }  # fmt: skip
     return (
-        f"The interval of the floor is clear of zero at {clear}. But {exact} of the {len(six)} published "
+        f"Floors are read at {at_k(usual)}. There the interval of the floor is clear of zero at {clear}. But "
+        f"{exact} of the {len(six)} published "
         "curves are exactly determined by their three widths: the law passes through them whatever they are, "
         f"and their intervals are the noise of the other {len(six) - exact} curves, with {dof:.0f} degrees "
         "of freedom, lent to them. Among rival forms of chapter 07, one that stops at a positive error (a "
         f"floor or a soft knee) is best at {stopping(kinds)}.\n\n"
         f"With dimension the floor correlates at {r['floor']}. With the layer's own least error it does at "
         f"{r['least']}: a floor restates the error. As a share of that error, it goes with dimension at "
-        f"{r['share']}. And a floor at a matched budget is partly a shortage of training: over the least "
-        f"error it is {shares['matched']:.2f} (median) where all widths train alike, and "
-        f"{shares['scaled']:.2f} where wide ones train longer."
+        f"{r['share']}, and with curvature at {r['bent']}; a wall made of curvature would have that rise. "
+        f"And a floor at a matched budget is partly a shortage of training: {training(shares)}"
+    )
+
+
+def training(shares: pd.DataFrame) -> str:
+    """Say what longer training of wide dictionaries does to floors, at sparsities that both schedules "
+    "have."""
+    wide = shares.pivot_table(index="k", columns="schedule", values="floor_share")
+    at = [k for k in KS if k in wide.index]
+    said = {name: spoken([f"{wide.loc[k, name]:.2f}" for k in at]) for name in ("matched", "scaled")}
+    return (
+        f"at k = {spoken([f'{k:g}' for k in at])} it is {said['matched']} of the least error (median layer "
+        "of the "
+        f"model that has both) where all widths train alike, and {said['scaled']} where wide ones train "
+        "longer. The share rises with k, so no one number stands for it."
     )
 
 
@@ -102,35 +120,160 @@ def learned_kinds(kinds: pd.DataFrame) -> str:
     )
 
 
-def theory(covering: pd.DataFrame) -> str:
+def split(parts: pd.DataFrame, tracks: pd.DataFrame) -> str:
+    """Say how much of an exponent a floor hides, and which of its parts varies most over layers."""
+    by = parts.set_index("model")
+    spread = by[["plain_spread", "hidden_spread", "floor_spread"]]
+    most = spread.index[spread["plain_spread"] < spread[["hidden_spread", "floor_spread"]].min(axis=1)]
+    rest = [name for name in by.index if name not in most]
+    rows = where(tracks, features="d_int", given="none")
+    r = {s: listed(each.set_index("model")["correlation"].to_dict()) for s, each in rows.groupby("statistic")}
+    smaller = (
+        f"At {spoken([short(m) for m in most])} the plain exponent varies less than either part, so it is "
+    )
+    smaller += "what is left of two larger numbers. "
+    return (
+        f"In the median layer the floor hides {listed(by['hidden'].to_dict(), '.0%')} of the exponent "
+        "above it. "
+        f"Over layers the plain exponent varies by {listed(by['plain_spread'].to_dict(), '.3f')} (standard "
+        f"deviation), what is hidden by {listed(by['hidden_spread'].to_dict(), '.3f')} and the exponent "
+        "above "
+        f"the floor by {listed(by['floor_spread'].to_dict(), '.3f')}. {smaller if len(most) else ''}"
+        + (f"At {spoken([short(m) for m in rest])} that cannot be said. " if rest else "")
+        + f"With dimension the exponent above the floor correlates at {r['alpha_floor']}, the hidden part at "
+        f"{r['attenuation']}."
+    )
+
+
+def theory(covering: pd.DataFrame, controls: pd.DataFrame) -> str:
     """Say what covering a manifold would want of the exponent and the level, and what is there."""
     exponent = where(covering, target="alpha_width")
     wide, bend = (where(exponent, term=t) for t in ("1/d_int", "log kappa_ms"))
     level = where(covering, target="log_level", term="log kappa_ms")
     own = wide["model"].isin(where(wide, source="published")["model"])
-    sides = "partial", "partial_low", "partial_high"
     return (
-        f"The exponent's slope on $1/d$, which patches want at 4 and single atoms at 2, is "
-        f"{each(wide[own], 'slope')} in Gemma 2. At equal curvature the exponent goes with $1/d$ at "
-        f"{each(wide, *sides)} (partial correlations), and at equal dimension with curvature, which covering "
-        f"wants at zero, at {each(bend, *sides)}. Curvature's slope in the level, which should be 2 or 0, is "
-        f"{each(level, 'slope')}. So in Gemma 2 curvature stays in the exponent, clear of zero where its "
-        "interval says so, and no less than dimension does. The prefactor $A$ itself, the error of a single "
-        "latent, lies so far outside the data that its regression repeats the exponent's."
+        f"Laws are read at {at_k(covering)}. The exponent's slope on $1/d$, which patches want at 4 and "
+        "single "
+        f"atoms at 2, is {each(wide[own], 'slope')} in Gemma 2. At equal curvature the exponent goes with "
+        "$1/d$ "
+        f"at {each(wide, *SIDES)} (partial correlations), and at equal dimension with curvature, which "
+        "covering "
+        f"wants at zero, at {each(bend, *SIDES)}. Curvature's slope in the level, which should be 2 or 0, is "
+        f"{each(level, 'slope')}. The prefactor $A$ itself, the error of a single "
+        "latent, lies so far outside the data that its regression repeats the exponent's.\n\n"
+        f"Depth is in neither term. {deeper(controls)}"
     )
 
 
-def learned_theory(covering: pd.DataFrame) -> str:
-    """Sum up what goes with the exponent in Gemma 2."""
+def deeper(controls: pd.DataFrame) -> str:
+    """Say what is left of both terms in Gemma 2 beside a curve in depth, and without the first layers."""
+    own = where(controls, source="published")
+    said = []
+    for (q, given), rows in own.groupby(["dropped_layers", "given"], sort=False):
+        if q == 0 and given == "none":
+            continue
+        wide, bend = (where(rows, term=t) for t in ("1/d_int", "log kappa_ms"))
+        named = [
+            f"without the first {q} layers" if q else "",
+            "beside a curve in depth" if given == "depth" else "",
+        ]
+        said.append(
+            f"{' and '.join(name for name in named if name)}, with $1/d$ at {each(wide, *SIDES)} and with "
+            "curvature at "
+            f"{each(bend, *SIDES)}"
+        )
+    return f"In Gemma 2 the exponent goes, {'; '.join(said)}."
+
+
+def learned_theory(covering: pd.DataFrame, controls: pd.DataFrame) -> str:
+    """Sum up what goes with the exponent in Gemma 2: where it is clear of zero, and where at equal depth."""
     own = where(covering, target="alpha_width", source="published")
-    bend, wide = (where(own, term=t) for t in ("log kappa_ms", "1/d_int"))
-    sides = "partial", "partial_low", "partial_high"
+    beside = where(controls, source="published", given="depth", dropped_layers=0)
+    wide = where(own, term="1/d_int")
     return (
-        "* **In Gemma 2 both curvature and dimension go with the exponent.** At equal dimension curvature "
-        f"does at {each(bend, *sides)}, at equal curvature $1/d$ does at {each(wide, *sides)}. Covering a "
-        "manifold would have only the second, with a slope of 4 or 2; it is "
+        f"* **In Gemma 2 the exponent goes with curvature, clear of zero, {_where(own, 'log kappa_ms')}, "
+        "and with "
+        f"dimension {_where(own, '1/d_int')}; beside a curve in depth, with curvature "
+        f"{_where(beside, 'log kappa_ms')} and with dimension {_where(beside, '1/d_int')}.** Covering a "
+        "manifold would have dimension alone, with a slope of 4 or 2 on $1/d$; it is "
         f"{each(wide, 'slope')}. And chapter 06 finds that what is called curvature answers to other things: "
         "flat clouds read as curved."
+    )
+
+
+def _where(rows: pd.DataFrame, term: str) -> str:
+    """Name the models where a term's partial correlation is clear of zero."""
+    own = where(rows, term=term)
+    clear = own[(own["partial_low"] > 0) | (own["partial_high"] < 0)]
+    if clear.empty:
+        return "nowhere"
+    names = spoken([short(m) for m in clear["model"]])
+    return f"at {names}" + (" alone" if len(clear) < len(own) else "")
+
+
+def regimes(pairs: pd.DataFrame, slopes: pd.DataFrame, signs: pd.DataFrame, finite: pd.DataFrame) -> str:
+    """Say what pairings of exponents tell, which of them go in a circle, and what narrow widths do."""
+    own, again = pairs[~pairs["restates"]], pairs[pairs["restates"]]
+    said, circle = (
+        spoken([f"{n} say {name}" for name, n in t["regime"].value_counts().items()]) for t in (own, again)
+    )
+    whole = where(slopes, tau=1.0).set_index("d_sae").iloc[-1]
+    widest = slopes[slopes["d_sae"] == slopes["d_sae"].max()]["slope"]
+    benign = where(finite, regime="benign")
+    border = where(finite, regime="critical")
+    grown = signs[signs["sign"].str.startswith("D(N)")]
+    measured = spoken([around(row.value, row.low, row.high) for row in grown.itertuples()])
+    reach = int((grown["high"] > benign["exponent"].min()).sum())
+    counts = {name: int((signs["says"] == name).sum()) for name in ("pathological", "benign")}
+    return (
+        f"Of the {len(own)} pairings from frequencies {said}. Of the {len(again)} from $D(N) \\sim "
+        "N^\\delta$ "
+        f"{circle}, but they go in a circle: $\\alpha = (1 + \\beta)/\\delta - 1$ exceeds $\\beta$ whenever "
+        f"$\\delta < 1$, whatever $\\beta$ is, and {len(grown)} of the signs above count that $\\delta$ "
+        "again. "
+        "And $\\delta < 1$ is no proof at these widths. In chapter 01 the theory itself, between "
+        f"{finite['d_sae_low'].min():,} and {finite['d_sae_high'].max():,} latents, has a $\\delta$ of "
+        f"{spoken([f'{v:.2f}' for v in benign['exponent']])} in the benign regime, where it ends at 1, and "
+        "of "
+        f"{spoken([f'{v:.2f}' for v in border['exponent']])} on the border; here it is {measured}, and "
+        f"{reach} of the {len(grown)} intervals reach the least of the "
+        f"benign ones.\n\n"
+        f"The slope of frequency against rank runs from {whole['low']:.2f} to {whole['high']:.2f} within the "
+        "widest dictionary alone: these are not power laws. Leaving out close latents moves it by "
+        f"{widest.max() / widest.min() - 1:.0%} at most. Of the {len(signs)} signs "
+        f"{counts['pathological']} say pathological and {counts['benign']} benign."
+    )
+
+
+def learned_regimes(pairs: pd.DataFrame) -> str:
+    """Sum up the pairings of alpha and beta."""
+    own, again = pairs[~pairs["restates"]], pairs[pairs["restates"]]
+    count = own["regime"].value_counts()
+    return (
+        f"* **The regime is open**: {count.get('undecided', 0)} of the {len(own)} pairings from "
+        "frequencies decide "
+        f"nothing. The {len(again)} from $D(N)$ restate that $D(N)$ grows more slowly than $N$, which it "
+        "also "
+        "does in the benign regime at widths like these."
+    )
+
+
+def learned_verdicts(table: pd.DataFrame) -> str:
+    """Count the verdicts, and say which of the papers' printed numbers come out and which do not."""
+    counts = table["verdict"].value_counts()
+    own = table[table["published_value"].notna() & (table["verdict"] != UNTESTED)]
+    off = own[own["verdict"] == FAILED]
+    theirs, ours = off[off["source"] == "published"], off[off["source"] != "published"]
+    return (
+        f"* **Of {len(table)} claims {counts.get(REPRODUCED, 0)} are reproduced, {counts.get(CAVEAT, 0)} "
+        "with a "
+        f"caveat, {counts.get(FAILED, 0)} are not, and {counts.get(UNTESTED, 0)} cannot be tested here.** "
+        f"{len(own)} of them have a number in a paper and one here. {len(off)} of these do not come out: "
+        f"{len(theirs)} made from what the paper itself publishes "
+        f"({'; '.join(theirs['claim']) or 'none'}), and "
+        f"{len(ours)} measured here on the lab or on toy data ({'; '.join(ours['claim']) or 'none'}). What "
+        "the "
+        "others are taken to mean is what the caveats are about."
     )
 
 

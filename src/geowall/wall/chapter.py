@@ -76,9 +76,10 @@ def theory_laws(
     checkpoints: pd.DataFrame, geometry: pd.DataFrame, layers: pd.DataFrame, showcase: pd.DataFrame, k: float
 ) -> pd.DataFrame:
     """The plain power law of every layer whose geometry is known: :func:`geowall.wall.theory.laws_of`."""
-    gemma = from_tables.published(layers, showcase, K_GEMMA)
-    parts = [theory.laws_of(gemma, "published"), theory.laws_of(lab_cells(checkpoints, geometry, k), "lab")]
-    parts.append(theory.laws_of(gemma_cells(checkpoints, geometry), "gemma"))
+    paper = theory.laws_of(from_tables.published(layers, showcase, K_GEMMA), "published")
+    lab = theory.laws_of(lab_cells(checkpoints, geometry, k), "lab")
+    gemma = theory.laws_of(gemma_cells(checkpoints, geometry), "gemma")
+    parts = [paper.assign(k=float(K_GEMMA)), lab.assign(k=float(k)), gemma.assign(k=float(K_GEMMA))]
     return pd.concat([part for part in parts if len(part)], ignore_index=True)
 
 
@@ -145,4 +146,6 @@ def deciding_widths(
     """How wide the next dictionary must be to tell a floor: :func:`geowall.wall.decisive.parting`."""
     lab = lab_cells(checkpoints, pd.DataFrame(), k)
     measured = [*lab, *gemma_cells(checkpoints, pd.DataFrame())]
-    return decisive.parting([*measured, *from_tables.published(layers, showcase, K_GEMMA)])
+    found = decisive.parting([*measured, *from_tables.published(layers, showcase, K_GEMMA)])
+    at = dict.fromkeys((cell.model for cell in lab), float(k))
+    return found.assign(k=found["model"].map(at).fillna(float(K_GEMMA)))

@@ -15,17 +15,41 @@ from math import nan
 from pathlib import Path
 
 from geowall.paths import ROOT
-from geowall.wall.evidence import Number, Shelf
+from geowall.wall import words
+from geowall.wall.evidence import Found, Number, Shelf
 from geowall.wall.rules import Rule
 
 
 @dataclass(frozen=True)
 class Control:
-    """A second number that must pass its own rule, and what it says if it does not."""
+    """A second number that must pass its own rule: what it means if it does, and what if it does not.
 
+    Both are clauses: ``passes`` after "it is not clear whether", ``otherwise`` by itself. ``what`` names the
+    number, which :meth:`says` prints, so that a reader can see which of the two it bears out:
+
+    >>> from geowall.wall.evidence import made
+    >>> from geowall.wall.rules import above
+    >>> beaten = Control("depth does worse", "depth does better", "gap", made(Found), above(0))
+    >>> beaten.says(Found(-0.2, -0.3, -0.1))
+    'depth does better (gap −0.200 [−0.30, −0.10])'
+    >>> beaten.says(Found(0.2, -0.3, 0.4))
+    'it is not clear whether depth does worse (gap 0.200 [−0.30, 0.40])'
+    >>> beaten.says(Found(0.2, 0.1, 0.4))
+    ''
+    """
+
+    passes: str
     otherwise: str
+    what: str
     number: Number
     rule: Rule
+
+    def says(self, found: Found) -> str:
+        """Say what the number of the control says, or nothing where it passes."""
+        side = self.rule.side(found.value, found.low, found.high)
+        clause = {"no": self.otherwise, "undecided": f"it is not clear whether {self.passes}"}
+        shown = f"{self.what} {words.shown(found.value, found.low, found.high)}"
+        return "" if side == "yes" else f"{clause[side]} ({shown})"
 
 
 @dataclass(frozen=True)
@@ -70,3 +94,4 @@ class Claim:
 
 
 NONE = nan
+ZAHER, MICHAUD, HINDUPUR = "zaher2026", "michaud2025", "hindupur2025"  # the papers, by their key

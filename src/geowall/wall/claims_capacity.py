@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 import pandas as pd
 
-from geowall.wall.claims import NONE, Claim, Control
+from geowall.wall.claims import MICHAUD, NONE, Claim, Control
 from geowall.wall.evidence import Found, MissingError, cell, check, made, nothing, only
 from geowall.wall.rules import about, above, below, between, same
 
-PAPER = "michaud2025"
+PAPER = MICHAUD
 
 
 def largest_gap(separation: pd.DataFrame) -> Found:
@@ -70,6 +71,22 @@ def frequency_slope(slopes: pd.DataFrame) -> Found:
     return Found(*(float(own.quantile(q)) for q in (0.5, 0.25, 0.75)))
 
 
+def flatter(slopes: pd.DataFrame) -> Found:
+    """Median slope of the widest dictionaries less that of those half as wide, with an interval."""
+    wide = slopes["d_sae"].max()
+    ends = [slopes.loc[slopes["d_sae"] == width, "slope"].to_numpy(float) for width in (wide, wide // 2)]
+    rng = np.random.default_rng(0)
+    draws = [np.median(rng.choice(own, (2000, len(own))), axis=1) for own in ends]
+    interval = np.quantile(draws[0] - draws[1], [0.025, 0.975])
+    return Found(float(np.median(ends[0]) - np.median(ends[1])), *map(float, interval))
+
+
+def absorbed(exponents: pd.DataFrame) -> Found:
+    """Fewest latents within 2 % of the best loss on the sphere of most dimensions under ReLU and L1."""
+    rows = only(exponents, "02/exponents", architecture="relu", manifold="sphere", floor=0.0)
+    return Found(float(rows.loc[rows["d"].idxmax(), "n_saturation"]))
+
+
 def tail(crowding: pd.DataFrame, kind: str) -> Found:
     """Share of decoder rows with a neighbour at a cosine of 0.97, in the widest dictionary."""
     rows = only(crowding, "05/crowding", kind=kind)
@@ -86,7 +103,9 @@ CLAIMS = [
         PAPER, "C1 The loss separates, largest gap", "toy", NONE,
         made(largest_gap, "02/separation"), below(0.05), "02", "mixture",
         Control(
+            "training finds the features that the optimum would",
             "but training of this length finds a fraction of the features that the optimum would",
+            "found, of those",
             made(lost, "02/mixture"), between(0.8, 1.25),
         ),
     ),
@@ -94,9 +113,27 @@ CLAIMS = [
         PAPER, "C2 Regimes, worst error of an exponent", "theory", NONE,
         made(worst_exponent, "01/regimes"), below(0.01), "01", "exponents",
         Control(
+            "two decades of widths read the exponent within its interval",
             "two decades of widths read the exponent too low, by more than its interval",
+            "upper end of it over the limit",
             check("01", "upper end of its 95 % interval, against the limit"), above(1),
         ),
+    ),
+    Claim(
+        PAPER, "C2 Regimes, largest ratio of a prefactor", "theory", 1.0,
+        check("01", "regimes: largest ratio of a fitted to a theoretical prefactor"), same(0.15),
+        "01", "exponents",
+        Control(
+            "it is within a twentieth by a trillion latents",
+            "on the border of the regimes it comes as a logarithm does: a trillion latents are too few",
+            "ratio",
+            check("01", "regimes: largest ratio of a fitted to a theoretical prefactor"), below(1.05),
+        ),
+    ),
+    Claim(
+        PAPER, "C2 Manifolds that saturate do no harm, D/N", "theory", 1.0,
+        check("01", "features per latent at 1e6 latents, saturating at 100"), same(1e-3),
+        "01", "saturation",
     ),
     Claim(
         PAPER, "C3 Features found by 1e8 latents", "theory", 3e6,
@@ -113,6 +150,10 @@ CLAIMS = [
         above(0.05), "02", "loss-curves",
     ),
     Claim(
+        PAPER, "C5 A sphere of 8 dimensions absorbs latents", "toy", 1e4,
+        made(absorbed, "02/exponents"), above(1e4), "02", "loss-curves",
+    ),
+    Claim(
         PAPER, "C5 Exponent on a sphere of 8 dimensions", "toy", 0.05,
         made(sphere_beta, "02/exponents"), about(2), "02", "sphere-exponents",
     ),
@@ -121,34 +162,51 @@ CLAIMS = [
         made(partial(falls, architecture="relu", penalty="l1", manifold="shell", most=True), "02/falls"),
         below(0.1), "02", "loss-curves",
         Control(
+            "under TopK too a thick shell falls less than a sphere",
             "only for half spaces: under TopK a thick shell falls as a sphere does",
+            "exponent on the shell over that on the sphere",
             made(other_encoder, "02/exponents_alike"), below(0.5),
         ),
+    ),
+    Claim(
+        PAPER, "C6 Rippling manifolds do not stop so, fall", "toy", NONE,
+        cell("02/other_falls", "fall", manifold="ripple", architecture="relu"), above(0.1), "02", "others",
     ),
     Claim(
         PAPER, "C7 JumpReLU agrees with ReLU on spheres", "toy", NONE,
         made(partial(falls, architecture="jumprelu", penalty="l1", manifold="sphere"), "02/falls"),
         above(0.05), "02", "jumprelu-curves",
         Control(
+            "it does under an L0 penalty too",
             "under an L0 penalty it stops on spheres too",
+            "least fall",
             made(partial(falls, architecture="jumprelu", penalty="l0", manifold="sphere"), "02/falls"),
             above(0.05),
         ),
     ),
-    Claim(
-        PAPER, "C8 Frequency slopes of Gemma Scope", "published", -0.57,
-        nothing("its two dictionaries are not in this book: run chapter 05 with --profile gemma"),
-        same(0.05), "05", "ranks",
+    *(
+        Claim(
+            PAPER, f"C8 Frequency slope of Gemma Scope, {width}", "published", there,
+            nothing("its dictionaries are not in this book: run chapter 05 with --profile gemma"),
+            same(0.05), "05", "ranks",
+        )
+        for width, there in (("16k", -0.74), ("32k", -0.57))
     ),
     Claim(
         PAPER, "C8 Frequency slope, widest of the lab", "lab", -0.57,
         made(frequency_slope, "05/slopes"), about(2), "05", "ranks",
     ),
     Claim(
+        PAPER, "C8 Twice as wide, the slope is flatter, by", "lab", 0.17,
+        made(flatter, "05/slopes"), above(0), "05", "ranks",
+    ),
+    Claim(
         PAPER, "C9 Some latents all but coincide, share", "lab", NONE,
         made(partial(tail, kind="all"), "05/crowding"), above(0), "05", "neighbour-cosines",
         Control(
+            "they fire",
             "most of them never fire",
+            "share of live over that of all latents",
             made(lambda t: Found(tail(t, "live").value / tail(t, "all").value), "05/crowding"), above(0.5),
         ),
     ),
@@ -156,7 +214,9 @@ CLAIMS = [
         PAPER, "C10 Real dictionaries lag: exponent of D(N)", "lab", NONE,
         cell("05/growth_overall", "exponent", tau=0.5), below(1), "05", "discovery-widths",
         Control(
+            "at a stricter cosine it lags in every ladder of widths",
             "at a stricter cosine D keeps up with N in one ladder of widths",
+            "largest exponent",
             made(largest_growth, "05/growth"), below(0.95),
         ),
     ),

@@ -77,7 +77,7 @@ def tracks(
     """Does what a floor does go with geometry over layers? Correlations, and at equal depth.
 
     Columns: source, model, statistic (one of ``columns``), features (a summary, or ``least``, the layer's
-    least error), given (``none`` or ``depth``), correlation, low, high (95 %), n_layers. Models with fewer
+    least error), given (``none`` or ``depth``), k, correlation, low, high (95 %), n_layers. Models with fewer
     than six layers are pooled by source and given no depth. The intervals draw blocks of neighbouring layers
     again; pooled layers have no neighbours, and Fisher's interval takes them for independent.
     """
@@ -97,7 +97,8 @@ def tracks(
                     r = alone(kept, statistic, name) if model == POOLED else None
                     r = r or partial(kept, statistic, name, given, *draws)
                     own = {"source": source, "model": model, "statistic": statistic, "features": name}
-                    made.append(own | {"given": given} | r | {"n_layers": len(kept)})
+                    own |= {"given": given, "k": float(kept["k"].iloc[0]) if "k" in kept else np.nan}
+                    made.append(own | r | {"n_layers": len(kept)})
     return pd.DataFrame(made)
 
 
@@ -128,6 +129,19 @@ def partial(
         r = baselines.correlation(*(baselines.unexplained(v[picks], design[picks]) for v in series))
     low, high = np.nanquantile(r[1:], [0.025, 0.975])
     return {"correlation": float(r[0]), "low": float(low), "high": float(high)}
+
+
+def shares_by_k(details: pd.DataFrame) -> pd.DataFrame:
+    """Floor over the least error of the lab's layers by schedule and sparsity: the median layer.
+
+    Takes ``attenuation`` of chapter 07; JumpReLU on the residual stream of models that have both schedules.
+    Columns: schedule, k, n_layers, floor_share.
+    """
+    own = details[(details["source"] == "lab") & (details["site"] == "res")]
+    own = own[own["architecture"] == "jumprelu"]
+    both = own.groupby("model")["schedule"].transform("nunique") > 1
+    table = own[both].groupby(["schedule", "k"])["floor_share"].agg(n_layers="size", floor_share="median")
+    return table.reset_index()
 
 
 def hidden_parts(table: pd.DataFrame) -> pd.DataFrame:

@@ -9,16 +9,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from geowall.laws.power import power
-from geowall.laws.scaling.rivals import families
-from geowall.laws.tables import where
-from geowall.wall.evidence import Found, MissingError, Number, cell, only, share
+from geowall.wall.evidence import Found, MissingError, only, share
 from geowall.wall.floors import at_one_k
 
 FOUR = ["d_int", "kappa_ms", "kappa_tv", "nu"]
 ALL = "+".join(FOUR)
 LAB = {"source": "lab", "site": "res", "architecture": "jumprelu", "schedule": "matched"}
-PRINTED = "data/published/geometric_wall_floors.csv"
 NONE = float("nan")
 
 
@@ -58,14 +54,40 @@ def worst_sweep(sweep: pd.DataFrame) -> Found:
     return Found(float(rows["loo_r2"].min()))
 
 
-def coefficient(stage2: pd.DataFrame, model: str, target: str, rival: str = "") -> Found:
-    """Leave-one-out R2 of a coefficient of the law by curvature, or what that is above a rival's."""
+def sweep_lead(sweep: pd.DataFrame) -> Found:
+    """Left-out R2 of curvature less that of a curve in depth, at the sparsity and model where it is least."""
+    rows = only(sweep, "08/sparsity", source="published", features=["kappa_ms", "depth"])
+    wide = rows.pivot_table(index=["model", "k"], columns="features", values="loo_r2")
+    return Found(float((wide["kappa_ms"] - wide["depth"]).min()))
+
+
+def left_out(
+    stage2: pd.DataFrame, model: str, target: str, features: str = "kappa_ms", rival: str = ""
+) -> Found:
+    """Leave-one-out R2 of a number of the law by some summaries, or what that is above a rival's."""
     asked = {"source": "published", "model": model, "target": target, "dropped_layers": 0}
     own, other = (
         only(stage2, "08/stage2", features=name, **asked)["loo_r2"].iloc[0]
-        for name in ("kappa_ms", rival or "none")
+        for name in (features, rival or "none")
     )
     return Found(float(own - other if rival else own))
+
+
+def drawn_correlations(numbers: pd.DataFrame) -> Found:
+    """Share of the correlations printed in the paper's Fig. 5 that come out."""
+    return agreeing(numbers[numbers["table"] == "Fig. 5"])
+
+
+def metric_shift(readings: pd.DataFrame) -> Found:
+    """Largest change of the lab's left-out R2 by curvature when the error is measured otherwise."""
+    rows = only(readings, "08/readings", source="lab", form="no_floor", features="kappa_ms")
+    wide = rows.pivot_table(index="model", columns="metric", values="loo_r2")
+    return Found(float(wide.drop(columns="nmse").sub(wide["nmse"], axis=0).abs().max().max()))
+
+
+def most_power(powers: pd.DataFrame) -> Found:
+    """How often the published law would show, in the lab model where it would show more often."""
+    return Found(float(only(powers, "08/power", source="lab", errors="spread")["power"].max()))
 
 
 def pooled(curves: pd.DataFrame, model: str, rows: bool = False) -> Found:
@@ -74,11 +96,11 @@ def pooled(curves: pd.DataFrame, model: str, rows: bool = False) -> Found:
     return Found(float(row["row_r2"] - row["layer_r2"] if rows else row["layer_r2"]))
 
 
-def over_narrow(checkpoints: pd.DataFrame, model: str) -> Found:
-    """R2 of checkpoints of left-out layers by all four less that by the error of the narrowest dictionary."""
+def over(checkpoints: pd.DataFrame, model: str, rival: str) -> Found:
+    """R2 of checkpoints of left-out layers by all four summaries less that by something else."""
     own, other = (
         only(checkpoints, "08/checkpoint_regressions", model=model, features=name)["layer_r2"].iloc[0]
-        for name in (ALL, "nmse_narrow")
+        for name in (ALL, rival)
     )
     return Found(float(own - other))
 
@@ -119,7 +141,7 @@ def lab_transfer(transfer: pd.DataFrame) -> Found:
 def first_less_others(laws: pd.DataFrame, source: str) -> Found:
     """Exponent of layer 0 less the largest of the layers past the first quarter, in the worse model."""
     rows = only(laws, "07/layer_laws", source=source, form="no_floor")
-    rows = at_one_k(_grid(rows))
+    rows = at_one_k(on_usual_grid(rows))
     gaps = []
     for _, group in rows.groupby("model"):
         deep = group[group["layer"] > group["layer"].max() / 4]
@@ -131,17 +153,11 @@ def first_less_others(laws: pd.DataFrame, source: str) -> Found:
     return min(gaps, key=lambda found: found.value)
 
 
-def _grid(laws: pd.DataFrame) -> pd.DataFrame:
+def on_usual_grid(laws: pd.DataFrame) -> pd.DataFrame:
     """The residual stream's matched JumpReLU rows of the lab; all rows of other sources."""
     lab = laws["source"] == "lab"
     usual = np.logical_and.reduce([laws[name] == value for name, value in LAB.items() if name != "source"])
     return laws[~lab | usual]
-
-
-def late_peak(layers: pd.DataFrame, model: str) -> Found:
-    """Largest published exponent in the second half of a model."""
-    rows = only(layers, "08/layers", source="published", model=model)
-    return Found(float(rows.loc[rows["layer"] > rows["layer"].max() / 2, "alpha_k50"].max()))
 
 
 def secant_gap(laws: pd.DataFrame) -> Found:
@@ -149,85 +165,6 @@ def secant_gap(laws: pd.DataFrame) -> Found:
     rows = only(laws, "07/layer_laws", source="published", k=50.0, form=["no_floor", "secant"])
     wide = rows.pivot_table(index=["model", "layer"], columns="form", values="alpha_width").dropna()
     return Found(float((wide["no_floor"] - wide["secant"]).abs().max()))
-
-
-def floors(laws: pd.DataFrame, source: str) -> pd.DataFrame:
-    """Fitted floors of a source at one k: model, layer, floor, low, high."""
-    rows = laws[laws["form"].astype(str).str.startswith("with_floor") & (laws["source"] == source)]
-    rows = rows[~rows["form"].astype(str).str.endswith("printed")]
-    if rows.empty:
-        raise MissingError(f"07/layer_laws has no fitted floor of source {source}")
-    plain = rows[rows["form"] == "with_floor"]
-    return at_one_k(_grid(plain if len(plain) else rows))
-
-
-def one_floor(laws: pd.DataFrame, model: str, layer: int) -> Found:
-    """The fitted floor of a published showcase layer at k = 50."""
-    row = only(floors(laws, "published"), "07/layer_laws, with a floor,", model=model, layer=layer).iloc[0]
-    return Found(float(row["floor"]), float(row["low"]), float(row["high"]))
-
-
-def printed_floor(printed: pd.DataFrame, model: str, layer: int) -> Found:
-    """The floor that the paper prints for a layer at k = 50."""
-    return Found(float(only(printed, PRINTED, model=model, layer=layer, k=50)["floor"].iloc[0]))
-
-
-def with_all(subsets: pd.DataFrame, model: str, layer: int) -> Found:
-    """The fitted floor with the widths that the paper drops, over the one without them."""
-    rows = only(subsets, "07/subsets", source="published", model=model, layer=layer).set_index("subset")
-    return Found(float(rows.loc["every", "floor"] / rows.loc["kept", "floor"]))
-
-
-def positive(found: pd.DataFrame) -> Found:
-    """Share of lab layers whose floor's interval stays clear of zero."""
-    return share(only(found, "09/wall_floors", **LAB)["clear"])
-
-
-def tracked(model: str, summary: str, statistic: str = "floor") -> Number:
-    """Correlation over a model's layers of what its floors do with a geometric summary."""
-    return cell("09/tracks", "correlation", model=model, features=summary, statistic=statistic, given="none")
-
-
-def floor_power(found: pd.DataFrame, model: str) -> Found:
-    """How often a link of floors and curvature as steep as the published one would show over a lab model."""
-    theirs = only(found, "09/wall_floors", source="published")
-    own = only(found, "09/wall_floors", **(LAB | {"model": model})).dropna(subset=["kappa_ms"])
-    slope = float(np.polyfit(np.log(theirs["kappa_ms"]), theirs["floor"], 1)[0])
-    return Found(power(np.log(own["kappa_ms"].to_numpy(float)), slope, float(own["floor"].std())))
-
-
-def misfit(details: pd.DataFrame) -> Found:
-    """Largest misfit of the fits to three points."""
-    rows = only(details, "07/floors", source="published", n_widths=3)
-    return Found(float(rows["rss"].max()))
-
-
-def shrunk_by_training(budgets: pd.DataFrame) -> Found:
-    """Floor over the least error where training grows with width, less where it does not; median of
-    layers."""
-    rows = only(budgets, "07/budgets", quantity="floor_share")
-    wide = rows.pivot_table(index=["model", "layer"], columns="schedule", values="value")
-    return Found(float((wide["scaled"] - wide["matched"]).median()))
-
-
-def best_form(rivals: pd.DataFrame) -> Found:
-    """Share of the lab's matched JumpReLU layers whose law with a floor beats all rivals by AIC."""
-    rows = only(rivals, "07/rivals", **LAB)
-    return share(rows[rows["aic_gap"] == 0]["form"] == "with_floor")
-
-
-def best_kind(rivals: pd.DataFrame, criterion: str) -> Found:
-    """Share of the lab's matched JumpReLU layers where the best form is one that stops."""
-    rows = only(rivals, "07/rivals", **LAB)
-    return share(where(families(rows), criterion=criterion)["gap"] > 0)
-
-
-def forms_power(apart: pd.DataFrame, found: pd.DataFrame, criterion: str) -> Found:
-    """How often a floor planted in the lab, as large as the fitted ones, is taken for a form that stops."""
-    fitted = only(found, "09/wall_floors", **LAB)["floor_share"].median()
-    rows = only(apart, "07/planted_families", criterion=criterion)
-    near = rows["floor_share"].iloc[(rows["floor_share"] - fitted).abs().argmin()]
-    return Found(float(rows.loc[rows["floor_share"] == near, "decided"].max()))
 
 
 def clearly_curved(excess: pd.DataFrame, surrogate: str) -> Found:
@@ -247,3 +184,10 @@ def twins(inventory: pd.DataFrame) -> Found:
     own = inventory[inventory["model"] == "gemma-2-2b"].sort_values(["layer", "width", "nominal_l0"])
     steps = own.groupby(["layer", "width"])["nominal_l0"].diff()
     return Found(float((steps == 1).sum()))
+
+
+def least_p(tests: pd.DataFrame, step: str, but: list[tuple[str, str]]) -> Found:
+    """Smallest p of a step of the hierarchy, over all models and targets but some."""
+    rows = only(tests, "09/nested_tests", source="published", step=step)
+    kept = [pair not in but for pair in zip(rows["model"], rows["target"], strict=True)]
+    return Found(float(rows.loc[kept, "p_value"].min()))

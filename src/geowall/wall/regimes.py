@@ -74,8 +74,10 @@ def estimates(slope: pd.DataFrame, beta: pd.DataFrame, discovered: pd.DataFrame)
 
     Takes the tables of :func:`slopes` and :func:`betas`, and ``growth_overall`` of chapter 05: the exponents
     of D(N) with their intervals over ladders. Columns: method, architecture, alpha, alpha_low, alpha_high,
-    beta, beta_low, beta_high, regime (``benign`` where the whole range of beta lies above that of alpha,
-    ``pathological`` where it lies below, else ``undecided``).
+    beta, beta_low, beta_high, restates (true where alpha is made from D(N): (1 + beta)/delta - 1 exceeds beta
+    exactly where delta is below 1, so that the pairing says nothing that delta does not), regime (``benign``
+    where the whole range of beta lies above that of alpha, ``pathological`` where it lies below, else
+    ``undecided``).
     """
     widest, made = slope[slope["d_sae"] == slope["d_sae"].max()], []
     for b in beta[beta["setting"] == "tokens"].to_dict("records"):
@@ -90,11 +92,31 @@ def estimates(slope: pd.DataFrame, beta: pd.DataFrame, discovered: pd.DataFrame)
         made.append(_estimate("frequencies, untiled", b, tiled))
         for row in discovered.to_dict("records"):
             alphas = [from_discovery(row[e], b["beta"]) for e in ("exponent", "low", "high")]
-            made.append(_estimate(f"D(N) at a cosine of {row['tau']:g}", b, alphas))
+            made.append(_estimate(f"D(N) at a cosine of {row['tau']:g}", b, alphas, restates=True))
     return pd.DataFrame(made)
 
 
-def _estimate(method: str, beta: Mapping[str, float], alphas: Sequence[float]) -> dict[str, object]:
+def finite(scaling: pd.DataFrame, low: int, high: int) -> pd.DataFrame:
+    """Exponent of D(N) that the theory itself has over widths as narrow as those at hand.
+
+    Takes ``scaling`` of chapter 01, the optimal allocations, and the narrowest and widest dictionary; widths
+    within a factor of two of that range count. In the benign regime D goes as N in the end, but not there.
+    Columns: alpha, beta, regime, d_sae_low, d_sae_high, exponent.
+    """
+    near = scaling[scaling["d_sae"].between(low / 2, 2 * high)]
+    made = []
+    for (alpha, beta, regime), rows in near.groupby(["alpha", "beta", "regime"], sort=False):
+        slope = np.polyfit(
+            np.log(rows["d_sae"].astype(float)), np.log(rows["n_discovered"].astype(float)), 1
+        )[0]
+        ends = {"d_sae_low": int(rows["d_sae"].min()), "d_sae_high": int(rows["d_sae"].max())}
+        made.append({"alpha": alpha, "beta": beta, "regime": regime} | ends | {"exponent": float(slope)})
+    return pd.DataFrame(made)
+
+
+def _estimate(
+    method: str, beta: Mapping[str, float], alphas: Sequence[float], restates: bool = False
+) -> dict[str, object]:
     alpha, low, high = alphas[0], float(np.min(alphas)), float(np.max(alphas))  # an unknown end stays so
     regime = BENIGN if beta["low"] > high else PATHOLOGICAL if beta["high"] < low else OPEN
     return {
@@ -106,6 +128,7 @@ def _estimate(method: str, beta: Mapping[str, float], alphas: Sequence[float]) -
         "beta": beta["beta"],
         "beta_low": beta["low"],
         "beta_high": beta["high"],
+        "restates": restates,
         "regime": regime,
     }
 

@@ -7,7 +7,7 @@ A **test** looks at a number and its interval and says yes, no, or undecided; a 
   reason says which;
 * *not reproduced*: the number fails its test; so it does when its interval reaches the other side of what is
   claimed, unless it holds the paper's number as well;
-* *reproduced with caveat*: its interval does both, or it passes and the control fails;
+* *reproduced with caveat*: its interval does both, or it passes and the control fails or stays open;
 * *reproduced*: it passes with its whole interval, and so does the control.
 
 >>> verdict(above(0.0).of(0.3, 0.1, 0.5)), verdict(above(0.0).of(0.3, -0.1, 0.5)), verdict("yes", "no")
@@ -57,6 +57,18 @@ class Rule:
         if isnan(value) or low > high:
             raise ValueError(f"no number to judge: {value} in [{low}, {high}]")
         return self.judge(value, low, high, published)
+
+    def side(self, value: float, low: float = nan, high: float = nan) -> str:
+        """Return ``yes`` if value and both ends pass by themselves, ``no`` if none does, else ``undecided``.
+
+        For a number with no number of a paper beside it, as a control is.
+
+        >>> above(0).side(0.3, -0.1, 0.5), above(0).side(-0.3, -0.5, -0.1), above(0).side(0.3)
+        ('undecided', 'no', 'yes')
+        """
+        ends = [value if isnan(end) else end for end in (value, low, high)]
+        passed = [self.of(end) == "yes" for end in ends]
+        return "yes" if all(passed) else "undecided" if any(passed) else "no"
 
 
 def above(limit: float) -> Rule:
@@ -162,9 +174,8 @@ def markdown() -> str:
             f"* **{FAILED}**: the number fails its test, or its interval reaches the other side of what is "
             "claimed without holding the paper's number.",
             f"* **{CAVEAT}**: its interval reaches the other side and holds the paper's number too; or "
-            "the number "
-            "passes and the control fails, a second number without which the first does not mean what it "
-            "seems to.",
+            "the number passes and the control fails or stays open, a second number without which the first "
+            "does not mean what it seems to; the reason says which, and gives the second number.",
             f"* **{REPRODUCED}**: it passes with its whole interval, and so does its control.",
             "",
             "A test is one of six: above or below a limit, between two, within a tolerance of the paper's "

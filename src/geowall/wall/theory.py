@@ -51,28 +51,57 @@ def laws_of(cells: Sequence[Cell], source: str) -> pd.DataFrame:
 
 
 def regress(
-    table: pd.DataFrame, n_bootstrap: int = 1000, block_length: int = 5, seed: int = 0
+    table: pd.DataFrame,
+    n_bootstrap: int = 1000,
+    block_length: int = 5,
+    seed: int = 0,
+    depth: bool = False,
 ) -> pd.DataFrame:
     """Regress level, prefactor and exponent on log curvature and on 1/d together, model by model.
 
-    Columns: source, model, target, term, slope, low, high (95 %, blocks of layers), partial (correlation at
-    equal other term), partial_low, partial_high, patches, atoms (the slope that either picture wants),
-    n_layers.
+    ``depth`` puts a curve in depth beside both. Columns: source, model, k, target, term, slope, low, high
+    (95 %, blocks of layers), partial (correlation at equal other term), partial_low, partial_high, patches,
+    atoms (the slope that either picture wants), n_layers.
     """
     made = []
     for (source, model), rows in table.groupby(["source", "model"], sort=False):
         rows = rows.sort_values("layer")
         x = np.column_stack([np.log(rows["kappa_ms"]), 1 / rows["d_int"]])
+        layer = rows["layer"].to_numpy(float)
+        beside = np.column_stack([np.log(layer + 1), layer]) if depth else np.empty((len(rows), 0))
+        k = float(rows["k"].iloc[0]) if "k" in rows else np.nan
         picks = bootstrap.rows(len(rows), "block", n_bootstrap, min(block_length, len(rows)), seed)
         picks = np.concatenate([np.arange(len(rows))[None], picks])
         wanted = _wanted(float(rows["log_width"].mean()))
         for target in TARGETS:
             y = rows[target].to_numpy(float)
-            for term, found in zip(TERMS, _fit(x, y, picks), strict=True):
-                own = {"source": source, "model": model, "target": target, "term": term}
+            for term, found in zip(TERMS, _fit(x, y, picks, beside), strict=True):
+                own = {"source": source, "model": model, "k": k, "target": target, "term": term}
                 patches, atoms = wanted[target, term]
                 made.append(own | found | {"patches": patches, "atoms": atoms, "n_layers": len(rows)})
     return pd.DataFrame(made)
+
+
+def controls(
+    table: pd.DataFrame,
+    dropped: Sequence[int] = (0, 4),
+    n_bootstrap: int = 1000,
+    block_length: int = 5,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The exponent's regression again at equal depth, and without each model's first layers.
+
+    Columns: those of :func:`regress`, with given (``none``, or ``depth``: log(layer + 1) and layer stand
+    beside both terms) and dropped_layers.
+    """
+    made = []
+    for q in dropped:
+        for given in ("none", "depth"):
+            kept = table[table["layer"] >= q]
+            rows = regress(kept, n_bootstrap, block_length, seed, depth=given == "depth")
+            rows = rows[rows["target"] == "alpha_width"]
+            made.append(rows.assign(given=given, dropped_layers=q))
+    return pd.concat(made, ignore_index=True)
 
 
 def _wanted(log_width: float) -> dict[tuple[str, str], tuple[float, float]]:
@@ -87,12 +116,12 @@ def _wanted(log_width: float) -> dict[tuple[str, str], tuple[float, float]]:
     }
 
 
-def _fit(x: np.ndarray, y: np.ndarray, picks: np.ndarray) -> list[dict[str, float]]:
-    design = np.concatenate([np.ones((len(x), 1)), x], axis=1)[picks]
+def _fit(x: np.ndarray, y: np.ndarray, picks: np.ndarray, beside: np.ndarray) -> list[dict[str, float]]:
+    design = np.concatenate([np.ones((len(x), 1)), x, beside], axis=1)[picks]
     slopes = ols.coefficients(design, y[picks][..., None])[..., 0]
     found = []
     for term in (0, 1):
-        others = design[..., [0, 2 - term]]
+        others = np.delete(design, term + 1, axis=-1)
         with np.errstate(invalid="ignore", divide="ignore"):
             r = baselines.correlation(
                 baselines.unexplained(x[:, term][picks], others), baselines.unexplained(y[picks], others)

@@ -19,6 +19,7 @@ from geowall.paths import ROOT
 from geowall.wall import claims_capacity, claims_geometry, claims_projection, rules
 from geowall.wall.claims import Claim
 from geowall.wall.evidence import Found, MissingError, Shelf, path_of
+from geowall.wall.words import short, shown
 
 CLAIMS = (*claims_geometry.CLAIMS, *claims_capacity.CLAIMS, *claims_projection.CLAIMS)
 COLUMNS = ["paper", "claim", "source", "published_value", "value", "low", "high", "verdict", "why"]
@@ -53,10 +54,11 @@ def _judged(claim: Claim, shelf: Shelf) -> dict[str, object]:
         published = claim.there(shelf)
         found = claim.number.find(shelf)
         says = claim.rule.of(found.value, found.low, found.high, published)
-        control = _control(claim, shelf)
-        verdict, why = rules.verdict(says, control), _why(claim, says, control, isnan(found.low))
-        seen = claim.power.find(shelf).value if claim.power else 1.0
-        if says != "yes" and seen < ENOUGH:
+        doubt = claim.control.says(claim.control.number.find(shelf)) if claim.control else ""
+        verdict = rules.verdict(says, "no" if doubt else "yes")
+        why = _why(claim, says, doubt, isnan(found.low))
+        seen = claim.power.find(shelf).value if claim.power and says != "yes" else 1.0
+        if seen < ENOUGH:
             verdict, why = rules.UNTESTED, f"were it true, it would be seen in {seen:.0%} of draws"
     except MissingError as reason:
         published = claim.published if isinstance(claim.published, float) else nan
@@ -77,23 +79,12 @@ def _judged(claim: Claim, shelf: Shelf) -> dict[str, object]:
     }
 
 
-def _control(claim: Claim, shelf: Shelf) -> str:
-    if claim.control is None:
-        return "yes"
-    found = claim.control.number.find(shelf)
-    return claim.control.rule.of(found.value, found.low, found.high)
-
-
-def _why(claim: Claim, says: str, control: str, alone: bool) -> str:
+def _why(claim: Claim, says: str, doubt: str, alone: bool) -> str:
     if says == "no":
-        return (
-            claim.rule.denial
-            if not alone
-            else claim.rule.denial.removesuffix(rules.WHOLE).removesuffix(rules.OUTSIDE)
-        )
-    reasons = [claim.rule.doubt] if says == "undecided" else []
-    reasons += [claim.control.otherwise] if claim.control and control != "yes" else []
-    return "; ".join(reasons)
+        denial = claim.rule.denial
+        return denial.removesuffix(rules.WHOLE).removesuffix(rules.OUTSIDE) if alone else denial
+    reasons = [claim.rule.doubt if says == "undecided" else "", doubt]
+    return "; ".join(reason for reason in reasons if reason)
 
 
 def count(table: pd.DataFrame) -> pd.DataFrame:
@@ -115,33 +106,3 @@ def markdown(table: pd.DataFrame, paper: str) -> str:
         said = f"**{row.verdict}**{why}"
         lines.append(f"| {claim} | {short(row.published_value)} | {here} | {said} | {figure} |")
     return "\n".join(lines)
-
-
-def shown(value: float, low: float = nan, high: float = nan) -> str:
-    """A number with its interval, as tables and pictures print it.
-
-    >>> shown(0.9792, 0.59, 0.987), shown(2_874_009.0), shown(float("nan"))
-    ('0.979 [0.59, 0.99]', '2.87e6', '–')
-    """
-    if isnan(value):
-        return "–"
-    ends = "" if isnan(low) or isnan(high) or low == high else f" [{short(low, 2)}, {short(high, 2)}]"
-    return short(value) + ends
-
-
-def short(value: float, digits: int = 3) -> str:
-    """A few digits, a true minus, thousands as powers of ten; a dash for no number.
-
-    >>> short(-0.5701), short(0.05), short(1e-4), short(147.2), short(1.369, 2)
-    ('−0.570', '0.050', '1e-4', '147', '1.4')
-    """
-    if isnan(value):
-        return "–"
-    size = abs(value)
-    if size >= 1e5 or 0 < size < 1e-3:
-        mantissa, power = f"{value:.2e}".split("e") if size >= 1 else f"{value:.0e}".split("e")
-        text = f"{float(mantissa):g}e{int(power)}"
-        return f"−{text[1:]}" if value < 0 else text
-    decimals = 0 if size >= 99.5 else 1 if size >= 9.95 else digits - 1 if size >= 0.995 else digits
-    text = f"{value:.{decimals if size >= 0.0995 else 3}f}"
-    return "0" if value == 0 else text.replace("-", "−")
