@@ -271,10 +271,24 @@ def test_dark_mode_is_readable(browser: Browser, site: Site, name: str) -> None:
         page = visit.open(name)
         visit.shoot(name, "dark")
         assert page.locator("html").get_attribute("data-theme") == "dark"
-        contrasts = page.evaluate(CONTRASTS)
-        faint = {what: ratio for what, ratio in contrasts.items() if ratio < 4.5}
-        assert contrasts and faint == {}
+        assert _faint(page) == {}
         assert visit.complaints == []
+
+
+@every_page
+def test_light_mode_is_readable(browser: Browser, site: Site, name: str) -> None:
+    with Visit(browser, site, color_scheme="light") as visit:
+        assert _faint(visit.open(name)) == {}
+
+
+def _faint(page: Page) -> dict[str, float]:
+    """The kinds of text that stand out too little, and the kinds of lines."""
+    contrasts = page.evaluate(CONTRASTS)
+    assert contrasts
+    return {what: ratio for what, ratio in contrasts.items() if ratio < (3 if what in LINES else 4.5)}
+
+
+LINES = ("lines of charts", "words on cells")
 
 
 # The lowest contrast of each kind of text with what lies behind it (WCAG 2: 4.5 is enough for small text).
@@ -290,7 +304,20 @@ CONTRASTS = """() => {
     }
     return [255, 255, 255];
   };
+  const cells = new Map();  // of each chart, the filled boxes that a word may stand on
+  const cellUnder = word => {
+    const svg = word.closest('svg');
+    if (!cells.has(svg)) cells.set(svg, [...svg.querySelectorAll('.mark-rect.role-mark path')]
+      .map(cell => [cell.getBoundingClientRect(), parse(getComputedStyle(cell).fill), cell]));
+    const r = word.getBoundingClientRect(), x = r.x + r.width / 2, y = r.y + r.height / 2;
+    const under = cells.get(svg).filter(([box, fill, cell]) => fill.length === 3 &&
+      box.left <= x && x <= box.right && box.top <= y && y <= box.bottom &&
+      (cell.getAttribute('opacity') ?? 1) * (cell.getAttribute('fill-opacity') ?? 1) > 0.99);
+    return under.length ? under.at(-1)[1] : null;
+  };
   const kinds = {
+    'words in charts': 'svg.marks .role-mark text',
+    'lines of charts': 'svg.marks :is(.mark-line, .mark-rule).role-mark :is(path, line)',
     'axis labels': 'svg.marks .role-axis-label text', 'axis titles': 'svg.marks .role-axis-title text',
     'legend labels': 'svg.marks .role-legend-label text', 'chart titles': 'svg.marks .role-title-text text',
     'captions': 'figcaption .caption-text', 'data links': '.gw-data', 'prose': 'article p',
@@ -300,10 +327,16 @@ CONTRASTS = """() => {
   for (const [kind, selector] of Object.entries(kinds)) {
     for (const element of document.querySelectorAll(selector)) {
       const style = getComputedStyle(element);
-      const ink = light(parse(element.closest('svg') ? style.fill : style.color));
-      const paper = light(behind(element));
+      const line = kind === 'lines of charts', inChart = element.closest('svg');
+      const drawn = line ? style.stroke : inChart ? style.fill : style.color;
+      if (drawn === 'none' || (inChart && !line && !element.textContent.trim())) continue;
+      const cell = inChart ? cellUnder(element) : null;
+      if (cell && line) continue;  // it crosses cells of every colour
+      const ink = light(parse(drawn));
+      const paper = light(cell || behind(element));
       const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
-      found[kind] = Math.min(found[kind] ?? 99, ratio);
+      const what = cell ? 'words on cells' : kind;
+      found[what] = Math.min(found[what] ?? 99, ratio);
     }
   }
   return found;
@@ -322,6 +355,7 @@ def test_the_charts_follow_the_light_switch(browser: Browser, site: Site) -> Non
                 break
         assert page.locator("html").get_attribute("data-theme") == "dark"
         assert page.evaluate(ink) != light
+        assert _faint(page) == {}
 
 
 @every_page
@@ -330,8 +364,10 @@ def test_a_phone_shows_everything(browser: Browser, site: Site, name: str) -> No
         page = visit.open(name)
         visit.shoot(name, "phone")
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-        widths = page.evaluate(WIDTHS)
-        assert [(name, width, room) for name, width, room in widths if width > room + 1] == []
+        sizes = {figure: rest for figure, *rest in page.evaluate(SIZES)}
+        hidden = {figure: rest for figure, rest in sizes.items() if rest[1] > rest[2] + 1 and not rest[3]}
+        assert hidden == {}
+        assert {figure: rest[0] for figure, rest in sizes.items() if rest[0] < 9} == {}
         assert page.evaluate(HANGING) == []
         assert visit.outside == visit.complaints == []
 
@@ -349,12 +385,18 @@ HANGING = """[...document.querySelectorAll('figure.gw-figure')].filter(figure =>
     .some(part => [...part.getClientRects()].some(line => line.right > edge));
 }).map(figure => figure.id)"""
 
-# Of each chart: its name, the width it drew at, the width it has.
-WIDTHS = """[...document.querySelectorAll('.gw-chart')].map(chart => [
-  chart.closest('figure').id,
-  chart.querySelector('svg.marks').getBoundingClientRect().width,
-  chart.clientWidth,
-])"""
+# Of each chart: its name, the height of its smallest letters, the width it shows at, the width it has, and
+# whether it can be pushed sideways and says so.
+SIZES = """[...document.querySelectorAll('.gw-chart')].map(chart => {
+  const svg = chart.querySelector('svg.marks'), stage = chart.querySelector('.gw-stage');
+  const scale = svg.getBoundingClientRect().width / svg.getAttribute('width');
+  const words = [...svg.querySelectorAll('text')].filter(word => word.textContent.trim());
+  const letters = words.map(word => parseFloat(getComputedStyle(word).fontSize) * scale);
+  const scrolls = stage.scrollWidth > stage.clientWidth && getComputedStyle(stage).overflowX === 'auto';
+  const says = /sideways/.test(getComputedStyle(chart, '::after').content);
+  return [chart.closest('figure').id, Math.min(99, ...letters), svg.getBoundingClientRect().width,
+          chart.clientWidth, scrolls && says];
+})"""
 
 
 @every_page

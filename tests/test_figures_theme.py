@@ -128,6 +128,25 @@ def test_too_wide_a_chart_is_refused() -> None:
         renderer.bundle(chart(width=620), [])
 
 
+@pytest.mark.parametrize("panels", [1, 2])
+def test_a_readers_chart_that_is_too_wide_gets_narrower_panels(panels: int) -> None:
+    panel = alt.Chart(table()).mark_point().encode(x="x", y="y").properties(width=700 // panels)
+    wide = alt.hconcat(*[panel] * panels) if panels > 1 else panel
+    wide = theme.finish(wide, "demo", caption="Points.", alt="Points on a sine wave.")
+    data, _ = renderer.bundle(wide, [], strict=False)
+    drawn = size(base64.b64decode(data["image/png"]))[0] / png.PIXEL_RATIO
+    assert 0.9 * theme.MAX_WIDTH < drawn <= theme.MAX_WIDTH
+    assert data[renderer.MIME]["usermeta"]["shrunk_from"] > 700
+    assert "shrunk_from" not in renderer.bundle(chart(), [], strict=False)[0][renderer.MIME]["usermeta"]
+
+
+def test_a_chart_narrow_by_its_steps_is_shrunk_by_them() -> None:
+    steps = alt.Chart(table()).mark_bar().encode(x="x:O", y="y").properties(width=alt.Step(20))
+    steps = theme.finish(steps, "demo", caption="Bars.", alt="Bars of a sine wave.")
+    data, _ = renderer.bundle(steps, [], strict=False)
+    assert size(base64.b64decode(data["image/png"]))[0] <= theme.MAX_WIDTH * png.PIXEL_RATIO
+
+
 def test_a_readers_own_chart_needs_no_caption() -> None:
     shown = alt.Chart(table()).mark_point().encode(x="x", y="y")._repr_mimebundle_()
     assert set(shown) == {"application/vnd.vegalite.v5+json", "image/png", "text/plain"}

@@ -222,8 +222,8 @@ def fig_window_bias(windows: pd.DataFrame) -> alt.TopLevelMixin:
     bias = base.mark_line(strokeWidth=1.8, point=alt.OverlayMarkDef(size=28))
     right = zero + bias.encode(y=alt.Y("bias:Q", title="read minus limit"))
     chart = alt.hconcat(
-        _window_readings(base, windows).properties(width=250, height=260, title="What the sweep reads"),
-        right.properties(width=225, height=260, title="… and by how much it is off"),
+        _window_readings(base, windows).properties(width=240, height=260, title="What the sweep reads"),
+        right.properties(width=215, height=260, title="… and by how much it is off"),
         spacing=12,
     )
     deep = windows.loc[windows["bias"].abs().idxmax()]

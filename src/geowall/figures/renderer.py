@@ -29,14 +29,19 @@ from geowall.paths import GeowallError
 
 MIME = "application/vnd.vegalite.v5+json"
 MAX_ROWS = 5_000  # of all the data a chart carries: a page stays under a megabyte
+SHRINKS = 6  # steps in which a reader's chart gets narrower; one still too wide is scrolled on its page
 _VEGALITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 
 
-def bundle(chart: alt.TopLevelMixin, tables: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def bundle(
+    chart: alt.TopLevelMixin, tables: list[str], *, strict: bool = True
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Mime data and metadata of a finished chart, naming the tables its page offers for download.
 
     Raises :class:`~geowall.paths.GeowallError` when the chart has no name, caption and description
-    (:func:`geowall.figures.theme.finish`), carries more than 5,000 rows, or is wider than 620 pixels.
+    (:func:`geowall.figures.theme.finish`), carries more than 5,000 rows, or is wider than 620 pixels. Where
+    ``strict`` is false a chart that is too wide gets narrower panels instead, and ``shrunk_from`` among the
+    ``usermeta`` of its specification says how wide it was.
     """
     with alt.data_transformers.disable_max_rows():  # our own limit, below, says what to do about it
         spec = slim(chart.to_dict())
@@ -50,7 +55,10 @@ def bundle(chart: alt.TopLevelMixin, tables: list[str]) -> tuple[dict[str, Any],
     spec["usermeta"] = {**meta, "tables": list(tables)}
     _check_rows(spec, meta["name"])
     picture = _picture(spec)
-    _check_width(picture, meta["name"])
+    if strict:
+        _check_width(picture, meta["name"])
+    elif _width(picture) > theme.MAX_WIDTH:
+        spec, picture = _shrunk(spec, picture)
     return _mime(spec, picture, meta["alt"]), {}
 
 
@@ -83,12 +91,46 @@ def _check_rows(spec: dict[str, Any], name: str) -> None:
         )
 
 
-def _check_width(picture: bytes, name: str) -> None:
+def _width(picture: bytes) -> float:
+    """Pixels of the page that a picture is wide."""
     (width,) = struct.unpack(">I", picture[16:20])
-    if width > theme.MAX_WIDTH * PIXEL_RATIO:
+    return width / PIXEL_RATIO
+
+
+def _shrunk(spec: dict[str, Any], picture: bytes) -> tuple[dict[str, Any], bytes]:
+    """The chart with narrower panels. Axes and legends keep their size, so it may take more than one step."""
+    spec["usermeta"]["shrunk_from"] = round(_width(picture))
+    for _ in range(SHRINKS):
+        if _width(picture) <= theme.MAX_WIDTH:
+            break
+        spec = _narrower(spec, 0.99 * theme.MAX_WIDTH / _width(picture))
+        picture = _picture(spec)
+    return spec, picture
+
+
+def _narrower(node: Any, ratio: float) -> Any:
+    """The same specification with every panel's width, given in pixels or by the step, times ``ratio``."""
+    if isinstance(node, list):
+        return [_narrower(item, ratio) for item in node]
+    if not isinstance(node, dict):
+        return node
+    scaled = {
+        key: value if key in ("datasets", "mark", "encoding") else _narrower(value, ratio)
+        for key, value in node.items()
+    }
+    for key in ("width", "continuousWidth"):
+        if isinstance(node.get(key), int | float):
+            scaled[key] = int(node[key] * ratio)
+    if isinstance(node.get("width"), dict) and "step" in node["width"]:
+        scaled["width"] = {"step": node["width"]["step"] * ratio}
+    return scaled
+
+
+def _check_width(picture: bytes, name: str) -> None:
+    if _width(picture) > theme.MAX_WIDTH:
         raise GeowallError(
             f"the chart {name} cannot be shown",
-            f"it is {width / PIXEL_RATIO:.0f} pixels wide and the text column has {theme.MAX_WIDTH}",
+            f"it is {_width(picture):.0f} pixels wide and the text column has {theme.MAX_WIDTH}",
             "give its panels a smaller width in its function (axes and legends count)",
         )
 

@@ -25,7 +25,7 @@ import altair as alt
 import pandas as pd
 from IPython.display import HTML, Markdown, display
 
-from geowall.figures import renderer
+from geowall.figures import renderer, theme
 from geowall.paths import ROOT, GeowallError
 from geowall.runs import fingerprint, parameters, provenance, store
 from geowall.runs.wording import interval, number
@@ -157,15 +157,26 @@ class Run:
         return table
 
     def figure(self, chart: alt.TopLevelMixin, *tables: str) -> None:
-        """Show a chart and name the tables it was drawn from, which the page offers for download."""
+        """Show a chart and name the tables it was drawn from, which the page offers for download.
+
+        At the chapter's defaults and at its profiles a chart must fit the column. A reader's own parameters
+        may make its labels longer: then its panels are drawn narrower, and a line under it says so.
+        """
         for name in tables:
             if name not in self._tables:
                 known = ", ".join(self._tables) or "none"
                 raise GeowallError(
                     f"the figure names a table {name!r}", f"this run has made: {known}", "name one of them"
                 )
-        data, metadata = renderer.bundle(chart, list(tables))
+        data, metadata = renderer.bundle(chart, list(tables), strict=self.at_defaults)
         display(data, metadata=metadata, raw=True)
+        if wide := data[renderer.MIME]["usermeta"].get("shrunk_from"):
+            display(
+                Markdown(
+                    f"At these parameters this figure came out {wide} pixels wide. The column has "
+                    f"{theme.MAX_WIDTH}, so its panels are drawn narrower than usual."
+                )
+            )
 
     def text(self, markdown: str) -> None:
         """Show a sentence whose numbers were computed."""

@@ -91,6 +91,7 @@ def add_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], 
     boxes = doctree.findall(nodes.container) if doctree is not None else ()
     if any("gw-chart" in box["classes"] for box in boxes):
         app.add_js_file("vega.js", defer="defer", priority=600)
+        app.add_js_file("inks.js", defer="defer", priority=650)
         app.add_js_file("charts.js", defer="defer", priority=700)
 
 

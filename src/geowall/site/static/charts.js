@@ -3,12 +3,15 @@
  * The page already holds a picture of every chart. Only when a chart has drawn does its picture step aside, so
  * without JavaScript, or with a browser too old for it, the picture stays. Ink is `currentColor`: a chart follows
  * the light/dark switch by itself. Where the column is narrower than the chart, panels are stacked, legends and
- * titles wrapped, and panels shrunk until it fits.
+ * titles wrapped, and panels shrunk until it fits; its letters keep their size. A chart that cannot be had so, or
+ * whose words would then run into each other, is drawn as designed and scrolls sideways in its own box.
  */
 (() => {
   "use strict";
 
-  const SMALLEST_PANEL = 90; // pixels; below it a panel scrolls sideways rather than shrink further
+  const SMALLEST_PANEL = 90; // pixels; below it a chart scrolls sideways rather than shrink further
+  const HAIR = 1.03; // a chart this much too wide is shown that much smaller: no eye sees it
+  const SMALLEST_WORD = 9.3; // pixels; still 9 when shown a hair smaller
   const LETTER = 6.6; // pixels of an average letter at the sizes the charts use
   const UNITS = ["layer", "hconcat", "vconcat", "concat"];
 
@@ -62,7 +65,7 @@
     const wrapped = copy(spec);
     walk(wrapped, (unit) => {
       makeRoom(unit, letters);
-      if (unit.mark && unit.mark.type === "text") unit.mark.fontSize = Math.min(unit.mark.fontSize || 12, 9);
+      if (unit.mark && unit.mark.type === "text") unit.mark.fontSize = Math.min(unit.mark.fontSize || 12, SMALLEST_WORD);
       const y = unit.encoding && unit.encoding.y;
       if (!y || (y.type !== "nominal" && y.type !== "ordinal") || y.axis === null) return;
       const label = (y.axis && y.axis.labelExpr) || "datum.label";
@@ -74,15 +77,29 @@
 
   /** Panels side by side may share the labels of the first; under one another each needs its own. */
   function labelEach(panels) {
-    let first;
+    let names;
+    const titles = {};
     panels.forEach((panel) =>
       walk(panel, (unit) => {
         const y = unit.encoding && unit.encoding.y;
-        if (!y || (y.type !== "nominal" && y.type !== "ordinal")) return;
-        if (y.axis && y.axis.labels !== false) first = first || y.axis;
-        else if (first) y.axis = { ...first };
+        if (!y || !y.field) return;
+        if (y.type === "quantitative") {
+          if (y.axis && y.axis.labels === false) y.axis.labels = true;
+          if (y.title) titles[y.field] = y.title;
+          else if (y.title === null && titles[y.field]) y.title = titles[y.field];
+        } else if (y.axis && y.axis.labels !== false) names = names || y.axis;
+        else if (names) y.axis = { ...names };
       }),
     );
+  }
+
+  /** How many of a chart's panels might stand beside each other in a narrow column. */
+  function mostBeside(spec, room) {
+    let widest = 0;
+    walk(spec, (unit) => {
+      (unit.hconcat || []).forEach((panel) => (widest = Math.max(widest, isNumber(panel.width) ? panel.width : room)));
+    });
+    return Math.max(1, Math.min(3, Math.floor(room / (widest + 10))));
   }
 
   /** Moves every legend under its panel, in as many columns as fit. */
@@ -119,17 +136,17 @@
     });
   }
 
-  /** The same chart for a narrow column: panels under one another. */
-  function stack(spec, room) {
+  /** The same chart for a narrow column: panels under one another, at most so many to a row. */
+  function stack(spec, room, most) {
     const narrow = copy(spec);
     let columns = 4;
     walk(narrow, (unit) => {
       if (unit.hconcat) {
         labelEach(unit.hconcat);
-        unit.vconcat = unit.hconcat;
+        unit.concat = unit.hconcat;
+        unit.columns = most;
         delete unit.hconcat;
-      }
-      if (unit.concat || unit.facet) unit.columns = 1;
+      } else if (unit.concat || unit.facet) unit.columns = 1;
       if (unit.encoding && unit.encoding.facet) unit.encoding.facet.columns = 1;
       if (unit.encoding && unit.encoding.column && !unit.encoding.row) {
         unit.encoding.facet = { ...unit.encoding.column, columns: 1 };
@@ -169,6 +186,21 @@
     return explicit;
   }
 
+  /** Counts the pairs of words of a drawn chart that overlap by more than a hair. */
+  function collisions(svg) {
+    const words = [...svg.querySelectorAll("text")].filter((text) => text.textContent.trim());
+    const boxes = words.map((text) => text.getBoundingClientRect());
+    let count = 0;
+    boxes.forEach((a, i) => {
+      for (const b of boxes.slice(i + 1)) {
+        const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+        const down = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+        if (across > 3 && down > 3) count++;
+      }
+    });
+    return count;
+  }
+
   class Chart {
     constructor(box) {
       this.box = box;
@@ -198,33 +230,46 @@
 
     async embed(spec) {
       if (this.view) this.view.finalize();
-      const made = await window.vegaEmbed(this.stage, spec, this.options());
-      this.view = made;
-      return this.stage.querySelector("svg.marks").getBoundingClientRect().width;
+      this.view = await window.vegaEmbed(this.stage, spec, this.options());
+      this.svg = this.stage.querySelector("svg.marks");
+      return Number(this.svg.getAttribute("width")); // as drawn, whatever the page makes of it
     }
 
-    /** Draws as designed if the column is wide enough; else stacked, and smaller until it fits. */
+    /** Draws as designed if the column is wide enough; else for a narrow one; else to be scrolled. */
     async draw() {
       const room = Math.floor(this.box.clientWidth);
       if (!room || room === this.room) return;
       this.room = room;
-      let spec = this.spec;
-      let width = await this.embed(spec);
-      this.box.classList.toggle("gw-narrow", width > room);
-      if (width > room) {
-        spec = stack(spec, room);
-        width = await this.embed(spec);
-        if (width > room) {
-          spec = wrapLabels(spec, Math.floor((room * 0.42) / LETTER));
-          width = await this.embed(spec);
-        }
-        for (let tries = 0; width > room && tries < 4; tries++) {
-          spec = shrink(spec, width - room + 1);
-          width = await this.embed(spec);
-        }
-      }
+      let width = await this.embed(this.spec);
+      const narrow = width > room;
+      if (narrow && !(await this.squeeze(room, collisions(this.svg)))) width = await this.embed(this.spec);
+      else width = Math.min(width, room);
+      this.box.classList.toggle("gw-narrow", narrow);
+      this.box.classList.toggle("gw-wide", width > room);
       this.label();
       this.box.classList.add("gw-drawn");
+      document.dispatchEvent(new Event("geowall:drawn"));
+    }
+
+    /** Draws for a column of `room` pixels; says whether that fits, with no more than `usual` collisions. */
+    async squeeze(room, usual) {
+      const fits = () => width <= room * HAIR && collisions(this.svg) <= usual;
+      let spec;
+      let width;
+      for (let most = mostBeside(this.spec, room); most >= 1; most--) {
+        spec = stack(this.spec, room, most);
+        width = await this.embed(spec);
+        if (fits()) return true;
+      }
+      if (width > room * HAIR) {
+        spec = wrapLabels(spec, Math.floor((room * 0.42) / LETTER));
+        width = await this.embed(spec);
+      }
+      for (let tries = 0; width > room * HAIR && tries < 4; tries++) {
+        spec = shrink(spec, width - room + 1);
+        width = await this.embed(spec);
+      }
+      return fits();
     }
 
     label() {
