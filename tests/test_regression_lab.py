@@ -23,6 +23,7 @@ from geowall.laws import (
     nulls,
     ols,
     pooled,
+    power,
     published,
     regression,
     twins,
@@ -83,7 +84,10 @@ def both(lab):
     return rows.stacked(rows.of_published(theirs, 50), lab)
 
 
-LAWS = "layers groups twins noise pooled variants ols features regression baselines bootstrap leverage nulls"
+LAWS = (
+    "layers groups twins noise pooled variants ols features regression baselines bootstrap leverage nulls "
+    "power long_format"
+)
 FIGURES = (
     "regression regression_grids regression_lab regression_pooled first_layers intervals chance outcomes"
 )
@@ -93,6 +97,35 @@ NAMES = [f"laws.{m}" for m in LAWS.split()] + [f"figures.{m}" for m in FIGURES.s
 @pytest.mark.parametrize("name", NAMES)
 def test_the_examples_of_the_docstrings_hold(name):
     assert doctest.testmod(importlib.import_module(f"geowall.{name}")).failed == 0
+
+
+# --- power -------------------------------------------------------------------------------------------------
+
+
+def test_a_law_on_curvature_that_varies_is_carried_and_its_power_is_that_of_the_transfer_it_plants(both):
+    gemma = where(both, source="published")
+    whole = pd.DataFrame({"slope": [-0.11, -0.02]})
+    found = power.of_transfer(gemma, whole, n_draws=200)
+    assert len(found) == 2 * 2 * 2  # directions, sizes of the noise, levels
+    assert found["power"].min() > 0.9 and (found["slope"] == -0.11).all()
+    carried = regression.transfer(gemma, "alpha_width", ["kappa_ms"], n_bootstrap=1)
+    carried = where(carried, clip="training").set_index("test_model")
+    for level, column in (("same", "transfer_r2"), ("free", "level_free_r2")):
+        seen = where(found, errors="wobble", level=level).set_index("test_model")["measured"]
+        assert np.allclose(seen, carried.loc[seen.index, column], atol=1e-9)
+
+
+def test_another_level_is_beyond_every_draw_of_one_law_and_is_granted_where_it_is_free(lab):
+    law = pd.DataFrame({"slope": [-0.1]})
+    rng = np.random.default_rng(0)
+    planted = 0.5 - 0.1 * np.log(lab["kappa_ms"]) + 1e-3 * rng.standard_normal(len(lab))
+    apart = lab.assign(alpha_width=planted + 5.0 * (lab["model"] == "m-small"))
+    found = power.of_transfer(apart, law, n_draws=200)
+    assert (where(found, level="same")["as_low"] == 1 / 201).all()
+    assert (where(found, level="free", errors="wobble")["as_low"] > 1 / 201).all()
+    assert (where(found, level="same")["measured"] < 0).all()
+    alone = power.of_transfer(where(lab, model="m-small"), law)
+    assert alone.empty and list(alone) == list(found)
 
 
 # --- rows --------------------------------------------------------------------------------------------------
