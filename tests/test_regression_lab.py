@@ -10,6 +10,7 @@ import pytest
 from geowall.figures import (
     intervals,
     outcomes,
+    regression_controls,
     regression_grids,
     regression_lab,
     regression_pooled,
@@ -89,7 +90,8 @@ LAWS = (
     "power long_format"
 )
 FIGURES = (
-    "regression regression_grids regression_lab regression_pooled first_layers intervals chance outcomes"
+    "regression regression_controls regression_grids regression_lab regression_pooled "
+    "first_layers intervals chance outcomes"
 )
 NAMES = [f"laws.{m}" for m in LAWS.split()] + [f"figures.{m}" for m in FIGURES.split()]
 
@@ -387,6 +389,24 @@ def test_verdicts_cover_both_sources_and_every_claim_once(both, lab, twin, carri
     assert set(where(table, claim="Transfers from gemma-2-9b")["model"]) == {"m-small", "m-large"}
     assert where(table, claim="Its excess over a flat twin goes with alpha")["outcome"].eq("survives").all()
     check(outcomes.fig_verdict(table))
+    seen = pd.DataFrame({"model": ["m-small", "gemma-2-9b"], "errors": "spread", "power": 0.3})
+    judged = verdict.verdicts(*evidence, power=seen.assign(as_low=[0.4, 0.01])).set_index(["claim", "model"])
+    before = verdict.verdicts(*evidence).set_index(["claim", "model"])["outcome"]
+    changed = judged.index[judged["outcome"] != before]
+    assert set(changed) <= {("Predicts unseen layers", "m-small")}
+    assert before["Predicts unseen layers", "m-small"] == "survives" or len(changed) == 1
+
+
+def test_a_law_is_planted_as_often_as_its_power_says_and_never_as_low_where_it_is_there(lab):
+    law = pd.DataFrame({"slope": [-0.1]})
+    x = np.log(where(lab, model="m-small")["kappa_ms"].to_numpy(float))
+    found = power.of_layers(where(lab, model="m-small"), law, n_draws=300)
+    se = where(found, errors="spread")["se"].iloc[0]
+    assert pick(found, "power", errors="spread") == power.power(x, -0.1, se, 300)
+    assert found["measured"].nunique() == 1 and found["as_low"].between(1 / 301, 1).all()
+    blind = power.cannot_tell(found.assign(power=0.5, as_low=[0.2, 0.2]))
+    assert blind["errors"].tolist() == ["spread"]
+    assert power.cannot_tell(found.assign(power=0.9, as_low=0.2)).empty
 
 
 def check(chart, *, rendered=True):
@@ -401,7 +421,13 @@ def test_figures_of_measured_layers_draw_and_fit(both, lab, twin, read, carried,
     errors = noise.with_errors(both, "alpha_width", ["kappa_ms", "depth"], n_draws=20)
     per_row = pooled.checkpoint_regressions(made[2], lab, ["none", "kappa_ms"])
     curve = pooled.curve_regressions(both, {"published": [25, 50], "lab": [8, 32]}, ["none", "kappa_ms"])
-    rivals = bootstrap.intervals(lab, "alpha_width", ["kappa_ms", "excess_kappa_ms"], n_bootstrap=20)
+    curvature, cuts = ["kappa_ms", "excess_kappa_ms"], {"dropped": [0, 4], "n_bootstrap": 20}
+    rivals = bootstrap.intervals(lab, "alpha_width", curvature, n_bootstrap=20)
+    controls = (
+        bootstrap.intervals(lab, "alpha_width", [*curvature, "depth"], **cuts),
+        baselines.partial_correlations(lab, "alpha_width", curvature, **cuts),
+        nulls.null_tests(lab, "alpha_width", curvature, 99),
+    )
     for chart in (
         regression_lab.fig_sources(both),
         regression_lab.fig_twins(twin, "gaussian"),
@@ -411,5 +437,6 @@ def test_figures_of_measured_layers_draw_and_fit(both, lab, twin, read, carried,
         regression_pooled.fig_pooled(per_row, curve),
         regression_pooled.fig_transfer(carried, ["kappa_ms", "depth_relative"]),
         intervals.fig_rivals(rivals),
+        regression_controls.fig_controls(*controls),
     ):
-        check(chart, rendered="twins" in chart.usermeta["name"])
+        check(chart, rendered=chart.usermeta["name"] in ("fig-twins", "fig-controls-here"))

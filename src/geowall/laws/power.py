@@ -29,11 +29,23 @@ def power(
     x: Float[np.ndarray, " layer"], slope: float, sd: float, n_draws: int = 1000, seed: int = 0
 ) -> float:
     """Return how often ``slope * x`` with noise ``sd`` predicts left-out layers better than their mean."""
+    return float((_planted(x, slope, sd, n_draws, seed) > 0).mean())
+
+
+def _planted(x: np.ndarray, slope: float, sd: float, n_draws: int, seed: int) -> Float[np.ndarray, " draw"]:
     noise = np.random.default_rng(seed).standard_normal((len(x), n_draws))
-    y = slope * x[:, None] + sd * noise
+    return _loo_r2(x, slope * x[:, None] + sd * noise)
+
+
+def _loo_r2(x: Float[np.ndarray, " layer"], y: Float[np.ndarray, "layer draw"]) -> Float[np.ndarray, " draw"]:
     design = np.column_stack([np.ones_like(x), x])
     left_out = (ols.loo_errors(design, y) ** 2).sum(axis=0)
-    return float((left_out < ((y - y.mean(axis=0)) ** 2).sum(axis=0)).mean())
+    return 1 - left_out / ((y - y.mean(axis=0)) ** 2).sum(axis=0)
+
+
+def _as_low(drawn: Float[np.ndarray, " draw"], measured: float) -> float:
+    """Return the share of draws of a true law that are no better than ``measured``, which is one of them."""
+    return (1 + int((drawn <= measured).sum())) / (1 + len(drawn))
 
 
 def of_layers(
@@ -47,17 +59,20 @@ def of_layers(
 
     ``errors`` says how large the noise is: ``wobble``, what neighbouring layers differ by
     (:func:`geowall.laws.noise.wobble`), or ``spread``, all that the measured exponents vary by, which is what
-    would have to drown the law if it holds here. Columns: source, model, n_layers, kappa_fold, slope, errors,
-    se (of the noise), power, n_draws.
+    would have to drown the law if it holds here. Columns: source, model, n_layers, slope, kappa_fold, errors,
+    se (of the noise), power, measured (the left-out R2 of the exponents as they are, not clipped), as_low
+    (share of the draws, the measured one among them, that are no better), n_draws.
     """
     steep, made = _steepest(slopes), []
     for (source, model), own in layers.groupby(["source", "model"], sort=False):
         x = np.log(own["kappa_ms"].to_numpy(float))
+        measured = float(_loo_r2(x, own[target].to_numpy(float)[:, None])[0])
         row = {"source": source, "model": model, "n_layers": len(own), "slope": steep}
         row["kappa_fold"] = float(np.exp(np.ptp(x)))
         for errors, sd in _noises(own, target).items():
-            seen = power(x, steep, sd, n_draws, seed)
-            made.append(row | {"errors": errors, "se": sd, "power": seen, "n_draws": n_draws})
+            r2 = _planted(x, steep, sd, n_draws, seed)
+            found = {"errors": errors, "se": sd, "power": float((r2 > 0).mean()), "measured": measured}
+            made.append(row | found | {"as_low": _as_low(r2, measured), "n_draws": n_draws})
     return pd.DataFrame(made)
 
 
@@ -104,8 +119,8 @@ def of_transfer(
             for level, seen in _carried_r2(x, real[0][:, None], x_test, real[1][:, None]).items():
                 r2, row = drawn[level], key | {"slope": steep, "errors": errors, "level": level}
                 row |= {"power": float((r2 > 0).mean()), "q05": float(np.quantile(r2, 0.05))}
-                as_low = (1 + int((r2 <= seen[0]).sum())) / (1 + n_draws)
-                made.append(row | {"measured": float(seen[0]), "as_low": as_low, "n_draws": n_draws})
+                row |= {"measured": float(seen[0]), "as_low": _as_low(r2, float(seen[0]))}
+                made.append(row | {"n_draws": n_draws})
     columns = ["source", "train_model", "test_model", "slope", "errors", "level", "power", "q05", "measured"]
     return pd.DataFrame(made, columns=[*columns, "as_low", "n_draws"])
 
@@ -140,3 +155,12 @@ def _carried_r2(
     total = ((y_test - y_test.mean(axis=0)) ** 2).sum(axis=0)
     missed = {"same": errors, "free": errors - errors.mean(axis=0)}
     return {level: 1 - (left**2).sum(axis=0) / total for level, left in missed.items()}
+
+
+def cannot_tell(seen: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
+    """Return the rows of :func:`of_layers` or :func:`of_transfer` that say nothing against a law.
+
+    Under the larger noise a true law is seen less often than :data:`ENOUGH`, and is as far off as what was
+    measured in more than ``level`` of the draws.
+    """
+    return seen[(seen["errors"] == "spread") & (seen["power"] < ENOUGH) & (seen["as_low"] > level)]
