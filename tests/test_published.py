@@ -111,7 +111,8 @@ def test_tables_have_a_value_in_every_printed_cell():
 
 def test_text_numbers_carry_their_decimals():
     text = published.read(published.TEXT)
-    assert text.groupby("quantity").size().to_dict() == {"loo_r2": 12, "pearson_r": 10}
+    counts = text.groupby("quantity").size().to_dict()
+    assert counts == {"long_format_loo_r2": 2, "loo_r2": 12, "pearson_r": 10}
     assert np.allclose(text["value"], text["value"].round(2), atol=0)
     assert text["value"].abs().le(1).all()
 

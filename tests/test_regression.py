@@ -8,7 +8,7 @@ import pytest
 import statsmodels.api as sm
 
 from geowall.laws import features as feats
-from geowall.laws import ols, printed, published, regression
+from geowall.laws import long_format, ols, pooled, printed, published, regression
 from geowall.laws.tables import pick, where
 from geowall.paths import GeowallError
 
@@ -245,7 +245,9 @@ def test_not_clipping_is_the_zeroth_percentile(layers):
 def test_every_printed_cell_is_compared(numbers):
     tables = published.read(published.TABLES)
     cells = tables[[*printed.WITHIN, *printed.ACROSS]].notna().sum().sum()
-    assert len(numbers) == cells + len(published.read(published.TEXT)) == 322
+    text = published.read(published.TEXT)
+    apart = text["quantity"] == "long_format_loo_r2"  # its sparsities are not given: a table of its own
+    assert len(numbers) == cells + (~apart).sum() == 322
     assert numbers["recomputed"].notna().all()
 
 
@@ -277,6 +279,19 @@ def test_reading_error_bounds_what_random_misreadings_do(layers):
             moved[column] += rng.uniform(-1, 1, len(own)) * 1e-5 * np.ptp(own[column])
         there = regression.stage2(moved, ["gamma"], ["d_int+nu"], n_permutations=1)["r2"][0]
         assert abs(there - here) <= bound
+
+
+def test_the_long_format_comes_out_at_the_sparsities_of_the_floors_with_layers_left_out(layers):
+    found = long_format.long_format(layers, published.read(published.TEXT))
+    ways = len(long_format.SPARSITIES) * len(long_format.K_TERMS) * len(long_format.LEFT_OUT)
+    assert len(found) == 2 * ways
+    agree = long_format.settings_that_agree(found)
+    assert set(agree["sparsities"]) == {"floors"} and set(agree["left_out"]) == {"layer"}
+    at_sweep = where(found, sparsities="sweep", k_term="with geometry")
+    for left_out in long_format.LEFT_OUT:  # the sweep is what the page regresses everywhere else
+        curve = pooled.curve_regressions(layers, {"published": long_format.SPARSITIES["sweep"]}, [feats.FULL])
+        own = where(at_sweep, left_out=left_out).set_index("model")["recomputed"]
+        assert np.allclose(own, curve.set_index("model").loc[own.index, f"{left_out}_r2"], atol=1e-9)
 
 
 def test_the_verdict_has_no_slack_of_its_own():

@@ -10,6 +10,7 @@ import pytest
 from geowall.figures import (
     intervals,
     outcomes,
+    regression_controls,
     regression_grids,
     regression_lab,
     regression_pooled,
@@ -23,6 +24,7 @@ from geowall.laws import (
     nulls,
     ols,
     pooled,
+    power,
     published,
     regression,
     twins,
@@ -83,9 +85,13 @@ def both(lab):
     return rows.stacked(rows.of_published(theirs, 50), lab)
 
 
-LAWS = "layers groups twins noise pooled variants ols features regression baselines bootstrap leverage nulls"
+LAWS = (
+    "layers groups twins noise pooled variants ols features regression baselines bootstrap leverage nulls "
+    "power long_format"
+)
 FIGURES = (
-    "regression regression_grids regression_lab regression_pooled first_layers intervals chance outcomes"
+    "regression regression_controls regression_grids regression_lab regression_pooled "
+    "first_layers intervals chance outcomes"
 )
 NAMES = [f"laws.{m}" for m in LAWS.split()] + [f"figures.{m}" for m in FIGURES.split()]
 
@@ -93,6 +99,35 @@ NAMES = [f"laws.{m}" for m in LAWS.split()] + [f"figures.{m}" for m in FIGURES.s
 @pytest.mark.parametrize("name", NAMES)
 def test_the_examples_of_the_docstrings_hold(name):
     assert doctest.testmod(importlib.import_module(f"geowall.{name}")).failed == 0
+
+
+# --- power -------------------------------------------------------------------------------------------------
+
+
+def test_a_law_on_curvature_that_varies_is_carried_and_its_power_is_that_of_the_transfer_it_plants(both):
+    gemma = where(both, source="published")
+    whole = pd.DataFrame({"slope": [-0.11, -0.02]})
+    found = power.of_transfer(gemma, whole, n_draws=200)
+    assert len(found) == 2 * 2 * 2  # directions, sizes of the noise, levels
+    assert found["power"].min() > 0.9 and (found["slope"] == -0.11).all()
+    carried = regression.transfer(gemma, "alpha_width", ["kappa_ms"], n_bootstrap=1)
+    carried = where(carried, clip="training").set_index("test_model")
+    for level, column in (("same", "transfer_r2"), ("free", "level_free_r2")):
+        seen = where(found, errors="wobble", level=level).set_index("test_model")["measured"]
+        assert np.allclose(seen, carried.loc[seen.index, column], atol=1e-9)
+
+
+def test_another_level_is_beyond_every_draw_of_one_law_and_is_granted_where_it_is_free(lab):
+    law = pd.DataFrame({"slope": [-0.1]})
+    rng = np.random.default_rng(0)
+    planted = 0.5 - 0.1 * np.log(lab["kappa_ms"]) + 1e-3 * rng.standard_normal(len(lab))
+    apart = lab.assign(alpha_width=planted + 5.0 * (lab["model"] == "m-small"))
+    found = power.of_transfer(apart, law, n_draws=200)
+    assert (where(found, level="same")["as_low"] == 1 / 201).all()
+    assert (where(found, level="free", errors="wobble")["as_low"] > 1 / 201).all()
+    assert (where(found, level="same")["measured"] < 0).all()
+    alone = power.of_transfer(where(lab, model="m-small"), law)
+    assert alone.empty and list(alone) == list(found)
 
 
 # --- rows --------------------------------------------------------------------------------------------------
@@ -354,6 +389,24 @@ def test_verdicts_cover_both_sources_and_every_claim_once(both, lab, twin, carri
     assert set(where(table, claim="Transfers from gemma-2-9b")["model"]) == {"m-small", "m-large"}
     assert where(table, claim="Its excess over a flat twin goes with alpha")["outcome"].eq("survives").all()
     check(outcomes.fig_verdict(table))
+    seen = pd.DataFrame({"model": ["m-small", "gemma-2-9b"], "errors": "spread", "power": 0.3})
+    judged = verdict.verdicts(*evidence, power=seen.assign(as_low=[0.4, 0.01])).set_index(["claim", "model"])
+    before = verdict.verdicts(*evidence).set_index(["claim", "model"])["outcome"]
+    changed = judged.index[judged["outcome"] != before]
+    assert set(changed) <= {("Predicts unseen layers", "m-small")}
+    assert before["Predicts unseen layers", "m-small"] == "survives" or len(changed) == 1
+
+
+def test_a_law_is_planted_as_often_as_its_power_says_and_never_as_low_where_it_is_there(lab):
+    law = pd.DataFrame({"slope": [-0.1]})
+    x = np.log(where(lab, model="m-small")["kappa_ms"].to_numpy(float))
+    found = power.of_layers(where(lab, model="m-small"), law, n_draws=300)
+    se = where(found, errors="spread")["se"].iloc[0]
+    assert pick(found, "power", errors="spread") == power.power(x, -0.1, se, 300)
+    assert found["measured"].nunique() == 1 and found["as_low"].between(1 / 301, 1).all()
+    blind = power.cannot_tell(found.assign(power=0.5, as_low=[0.2, 0.2]))
+    assert blind["errors"].tolist() == ["spread"]
+    assert power.cannot_tell(found.assign(power=0.9, as_low=0.2)).empty
 
 
 def check(chart, *, rendered=True):
@@ -368,7 +421,13 @@ def test_figures_of_measured_layers_draw_and_fit(both, lab, twin, read, carried,
     errors = noise.with_errors(both, "alpha_width", ["kappa_ms", "depth"], n_draws=20)
     per_row = pooled.checkpoint_regressions(made[2], lab, ["none", "kappa_ms"])
     curve = pooled.curve_regressions(both, {"published": [25, 50], "lab": [8, 32]}, ["none", "kappa_ms"])
-    rivals = bootstrap.intervals(lab, "alpha_width", ["kappa_ms", "excess_kappa_ms"], n_bootstrap=20)
+    curvature, cuts = ["kappa_ms", "excess_kappa_ms"], {"dropped": [0, 4], "n_bootstrap": 20}
+    rivals = bootstrap.intervals(lab, "alpha_width", curvature, n_bootstrap=20)
+    controls = (
+        bootstrap.intervals(lab, "alpha_width", [*curvature, "depth"], **cuts),
+        baselines.partial_correlations(lab, "alpha_width", curvature, **cuts),
+        nulls.null_tests(lab, "alpha_width", curvature, 99),
+    )
     for chart in (
         regression_lab.fig_sources(both),
         regression_lab.fig_twins(twin, "gaussian"),
@@ -378,5 +437,6 @@ def test_figures_of_measured_layers_draw_and_fit(both, lab, twin, read, carried,
         regression_pooled.fig_pooled(per_row, curve),
         regression_pooled.fig_transfer(carried, ["kappa_ms", "depth_relative"]),
         intervals.fig_rivals(rivals),
+        regression_controls.fig_controls(*controls),
     ):
-        check(chart, rendered="twins" in chart.usermeta["name"])
+        check(chart, rendered=chart.usermeta["name"] in ("fig-twins", "fig-controls-here"))

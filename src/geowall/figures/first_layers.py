@@ -23,6 +23,7 @@ def fig_influence(influence: pd.DataFrame, features: str = "kappa_ms", first: in
     table = named(influence[influence["features"] == features])
     shown = table[table["layer"] < table["layer"].min() + first].copy()
     shown["mark"] = shown["alpha_extrapolated"].map({True: "extrapolated", False: "measured"})
+    shown = shown.drop(columns="value").round(5)  # it is in the caption's words, not in the chart
     tooltip = [
         "name:N",
         "layer:O",
@@ -70,7 +71,7 @@ def fig_dropped(stage2: pd.DataFrame, target: str, shown: Sequence[str]) -> alt.
     order = [hypothesis(features) for features in shown]
     scale = alt.Scale(domain=order, range=theme.CATEGORY[: len(order)])
     panels = [
-        _dropped_panel(table[table["name"] == name], scale, i)
+        _dropped_panel(table[table["name"] == name].round(4), scale, i)
         for i, name in enumerate(dict.fromkeys(table["name"]))
     ]
     poor = table[(table["loo_r2"] < 0.5) & table["features"].isin(["kappa_ms", "depth"])]

@@ -202,14 +202,16 @@ def dots(
     y = y.scale(domain=list(order), paddingInner=0.25, paddingOuter=0.15)
     offset = alt.YOffset("name:N").scale(paddingInner=0.1, paddingOuter=0.3)
     halves = [v / 2 for v in range(round(2 * domain[0]), round(2 * domain[1]) + 1)]
-    scale = alt.Scale(domain=list(domain), nice=False)
+    scale = alt.Scale(domain=list(domain), nice=False, clamp=True)
     x = alt.X(
-        f"{value}_drawn:Q",
+        f"{value}:Q",
         title=title,
         scale=scale,
         axis=alt.Axis(values=halves, format=".1f", labelOverlap=True),
     )
-    drawn = within(named(table), *domain, columns).drop(columns="model")
+    drawn = within(named(table), *domain, columns)
+    # The axis cuts by itself, and no dot is placed to a ten-thousandth: pages stay small.
+    drawn = drawn.drop(columns=["model", *(f"{column}_drawn" for column in columns)]).round(4)
     base = alt.Chart(drawn)
     bar = base.mark_rule(strokeWidth=2 if double else 3, opacity=0.45, strokeCap="round")
     arrow = (
@@ -217,9 +219,9 @@ def dots(
     )
     points = base.mark_circle(size=55, opacity=1).encode(x=x, tooltip=list(tooltip) or alt.Undefined)
     inner = base.mark_rule(strokeWidth=6, opacity=0.45, strokeCap="round")
-    inner = [inner.encode(x=alt.X("inner_low_drawn:Q"), x2="inner_high_drawn:Q")] if double else []
+    inner = [inner.encode(x=alt.X("inner_low:Q"), x2="inner_high:Q")] if double else []
     zero = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(strokeDash=[3, 3], opacity=0.6).encode(x="zero:Q")
-    bar = bar.encode(x=alt.X("low_drawn:Q", title=title, scale=scale), x2="high_drawn:Q")
+    bar = bar.encode(x=alt.X("low:Q", title=title, scale=scale), x2="high:Q")
     # What the marks share is said once, so that pages stay small.
     marks = alt.layer(bar, *inner, arrow, points).encode(y=y, yOffset=offset, color=colour(table))
     return alt.layer(zero, marks).properties(width=width, height=step * len(order))

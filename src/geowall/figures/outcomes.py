@@ -12,11 +12,21 @@ import pandas as pd
 from geowall.figures import theme
 from geowall.figures.marks import SHORT, hypothesis, named
 
-OUTCOME_WORDS = {"survives": "survive", "undecided": "stay open", "fails": "fail"}
-OUTCOME_COLOURS = {"survives": theme.GREEN, "undecided": theme.GREY, "fails": theme.RED}
+OUTCOME_WORDS = {
+    "survives": "survive",
+    "undecided": "stay open",
+    "not testable": "cannot be tested",
+    "fails": "fail",
+}
+OUTCOME_COLOURS = {
+    "survives": theme.GREEN,
+    "undecided": theme.GREY,
+    "not testable": theme.PURPLE,
+    "fails": theme.RED,
+}
 
 
-MARKS = {"survives": "✓", "undecided": "·", "fails": "✗"}
+MARKS = {"survives": "✓", "undecided": "·", "not testable": "?", "fails": "✗"}
 
 
 def fig_verdict(verdicts: pd.DataFrame) -> alt.TopLevelMixin:
@@ -73,7 +83,8 @@ def _verdict_words(table: pd.DataFrame, looks: list[str]) -> dict[str, str]:
         "caption": "Each claim about curvature against each control: the number on all layers, or its "
         f"p-value (point at it for the 95 % interval).{behind} One rule for all: an interval wholly on the "
         "claimed side of zero survives (green, ✓), wholly on the other side fails (red, ✗), and otherwise "
-        "nothing is decided (grey, ·); a p-value survives up to 0.05 and decides nothing above. "
+        "nothing is decided (grey, ·); a p-value survives up to 0.05 and decides nothing above. Where a true "
+        "law would seldom be seen and often look as bad, the claim cannot be tested (purple, ?). "
         f"{said[0].upper() + said[1:]}.",
         "alt": f"A table of claims by model. {said}. Failing: {listed or 'none'}.",
     }

@@ -16,7 +16,7 @@ import pandas as pd
 
 from geowall.figures import theme
 from geowall.figures.claim import declutter
-from geowall.figures.marks import WORDS, colour, hypothesis, key, log_ticks, named, reach, short
+from geowall.figures.marks import WORDS, colour, hypothesis, key, log_ticks, named, reach, short, signed
 from geowall.laws.printed import VERDICTS
 
 
@@ -62,31 +62,21 @@ def _marks(
 
 
 def fig_layers(layers: pd.DataFrame, target: str) -> alt.TopLevelMixin:
-    """Exponent against curvature beside exponent and summaries by depth; pointing marks a layer in all."""
-    table = _prepared(layers, target)
-    hovers = _hovers("scatter_hover", "profile_hover")
+    """The exponent and the four summaries by depth; pointing at an exponent marks its layer in all panels."""
+    table = _prepared(layers, target).round(5)
+    hovers = _hovers("profile_hover")
     strong = _strength(hovers)
     exponent = alt.Y("exponent:Q", title="width exponent α").scale(
         domain=reach(table["exponent"], 0, 0.72), nice=False
     )
-    curvature = alt.X("kappa_ms:Q", title="curvature κ_ms")
-    curvature = curvature.scale(type="log", nice=False, padding=12)
-    curvature = curvature.axis(values=log_ticks(table["kappa_ms"]), format="~g", grid=False)
     base = alt.Chart(table).encode(color=colour(table))
-    scatter = _marks(base.encode(x=curvature, y=exponent), strong, hovers[0], "kappa_ms") + key(
-        table, 205, 14, align="right"
-    )
     depth = alt.X("layer:Q", title="layer").scale(domain=[0, table["layer"].max() + 1], nice=False)
     depth = depth.axis(grid=False, tickCount=6)
     line = base.mark_line(strokeWidth=1, opacity=0.4)
     profile = line.encode(x=depth, y=exponent) + _marks(
-        base.encode(x=depth, y=exponent), strong, hovers[1], *WORDS
+        base.encode(x=depth, y=exponent), strong, hovers[0], *WORDS
     )
-    top = alt.hconcat(
-        scatter.properties(width=212, height=220, title="Exponent against curvature"),
-        profile.properties(width=272, height=220, title="Exponent by depth"),
-        spacing=20,
-    )
+    top = (profile + key(table, 505, 14, align="right")).properties(width=512, height=170)
     small = [_small_profile(base, line, depth, column, title, strong) for column, title in WORDS.items()]
     chart = alt.vconcat(
         top, alt.hconcat(*small[:2], spacing=20), alt.hconcat(*small[2:], spacing=20), spacing=14
@@ -107,15 +97,14 @@ def _layers_words(table: pd.DataFrame) -> dict[str, str]:
     r = np.corrcoef(np.log(table["kappa_ms"]), table["exponent"])[0, 1]
     marked = int(table["alpha_extrapolated"].sum())
     caption = (
-        f"All {len(table)} layers {{cite:p}}`zaher2026`. *Top left:* the width exponent against multi-scale "
-        f"curvature, with correlation {r:.2f} on a log axis. *Elsewhere:* the exponent and the four "
-        f"geometric "
-        f"summaries by depth. Point at a layer to find it in every panel. The {marked} open marks are "
+        f"All {len(table)} layers {{cite:p}}`zaher2026`: the exponent and the four geometric summaries by "
+        f"depth. The exponent correlates with the logarithm of curvature at {r:.2f}. Point at one to find "
+        f"its layer in every panel. The {marked} open marks are "
         "extrapolated exponents. Everything here is a smooth curve over depth: that is what the "
         "controls are about."
     ).replace("-0.", "−0.")
     words = (
-        f"Six linked panels for {len(table)} layers of {' and '.join(dict.fromkeys(table['name']))}. "
+        f"Five linked panels for {len(table)} layers of {' and '.join(dict.fromkeys(table['name']))}. "
         f"The exponent "
         f"falls from {high['exponent']:.2f} at {high['where']} to {low['exponent']:.2f} at "
         f"{low['where']} and rises "
@@ -195,48 +184,24 @@ def _ratio(fits: pd.DataFrame) -> float:
     return float(((y - fits["fitted"]) ** 2).sum() / ((y - y.mean()) ** 2).sum())
 
 
-def fig_correlations(printed: pd.DataFrame) -> alt.TopLevelMixin:
+def table_of_correlations(printed: pd.DataFrame) -> str:
     """Pearson correlations over all layers, ours and the paper's (the rows of Fig. 5 in ``printed``)."""
-    table = printed[printed["table"] == "Fig. 5"].copy()
+    table = printed[printed["table"] == "Fig. 5"]
     names = ["d_int", "kappa_ms", "kappa_tv", "nu", "alpha_k50"]
     labels = {name: "exponent α" if name == "alpha_k50" else hypothesis(name) for name in names}
-    table["column"], table["row"] = table["features"].map(labels), table["target"].map(labels)
-    table["light"] = table["recomputed"].abs() > 0.5
-    order = list(labels.values())
-    x = alt.X("column:N", sort=order[:-1], title=None).axis(
-        labelAngle=0, domain=False, ticks=False, orient="top"
-    )
-    y = alt.Y("row:N", sort=order[1:], title=None).axis(domain=False, ticks=False)
-    scale = alt.Scale(domain=[-1, 0, 1], range=[theme.ORANGE, "#80808020", theme.BLUE])
-    tooltip = [
-        alt.Tooltip("column:N", title="first"),
-        alt.Tooltip("row:N", title="second"),
-        alt.Tooltip("recomputed:Q", title="recomputed", format=".4f"),
-        alt.Tooltip("printed:Q", title="printed", format=".2f"),
-    ]
-    base = alt.Chart(table).encode(x=x, y=y, tooltip=tooltip)
-    cells = base.mark_rect(cornerRadius=3, opacity=0.75).encode(
-        color=alt.Color("recomputed:Q", scale=scale, legend=None)
-    )
-    ours = base.mark_text(fontSize=15, fontWeight=600, dy=-6).encode(
-        text=alt.Text("recomputed:Q", format=".2f")
-    )
-    theirs = base.mark_text(fontSize=11, dy=11).encode(text=alt.Text("printed:Q", format=".2f"))
-    chart = (cells + ours + theirs).properties(width=440, height=220)
-    twins = table.loc[table["recomputed"].abs().idxmax()]
-    worst = table["difference"].abs().max()
-    return theme.finish(
-        chart,
-        "correlations",
-        caption="Correlations over all layers of both models: recomputed (large) and printed (small). "
-        "The four "
-        f"summaries are nearly one variable; {twins['column']} and {twins['row']} correlate at "
-        f"{twins['recomputed']:.2f}. The largest difference from the paper is {worst:.4f}.",
-        alt="A triangle of correlations. "
-        + "; ".join(
-            f"{a} with {b} {r:.2f}"
-            for a, b, r in zip(table["column"], table["row"], table["recomputed"], strict=True)
-        ),
+    cells = {
+        (row.target, row.features): f"{signed(row.recomputed, '.3f')} ({signed(row.printed)})"
+        for row in table.itertuples()
+    }
+    lines = ["", *(labels[name] for name in names[:-1])], ["---"] * len(names)
+    body = [[labels[row], *(cells.get((row, column), "") for column in names[:-1])] for row in names[1:]]
+    text = "\n".join("| " + " | ".join(line) + " |" for line in [*lines, *body])
+    top = table.loc[table["recomputed"].abs().idxmax()]
+    return (
+        f"Correlations over all layers of both models, in brackets as printed:\n\n{text}\n\n"
+        f"The four summaries are nearly one variable: {labels[top['features']]} and {labels[top['target']]} "
+        f"correlate at {top['recomputed']:.2f}. The largest difference from the paper is "
+        f"{table['difference'].abs().max():.4f}."
     )
 
 
@@ -262,8 +227,6 @@ def fig_printed(printed: pd.DataFrame) -> alt.TopLevelMixin:
         hypothesis=printed["features"].map(hypothesis),
         model=printed["test_model"].map(short),
     )
-    # The golden ratio spreads the points of a row evenly.
-    table["jitter"] = (table.groupby("kind").cumcount() * 0.618034) % 1
     order = [label for label in STATISTIC_LABELS.values() if (table["kind"] == label).any()]
     domain = [-1.0, 0.65]
     x = alt.X("units:Q", title="recomputed − printed, in units of the last printed digit")
@@ -292,20 +255,26 @@ def _printed_points(table: pd.DataFrame, x: alt.X, y: alt.Y) -> alt.Chart:
         "printed",
         "recomputed",
         "units",
-        "jitter",
-        "agrees",
     ]
-    rounded = table[shown].round({"recomputed": 5, "units": 4, "jitter": 3})
+    rounded = table[shown].round({"recomputed": 5, "units": 3})
+    # A digit for a word: there are hundreds of rows.
+    rounded["verdict"] = table["agrees"].map(VERDICTS.index)
+    targets = list(dict.fromkeys(table["target"]))
+    rounded["target"] = table["target"].map(targets.index)
     tooltip = [
-        *(f"{c}:N" for c in shown[:5]),
+        *(alt.Tooltip("named:N", title=c) if c == "target" else f"{c}:N" for c in shown[:5]),
         "printed:Q",
         alt.Tooltip("recomputed:Q", format=".5f"),
         "agrees:N",
     ]
     scale = alt.Scale(domain=list(VERDICTS), range=[theme.BLUE, theme.ORANGE, theme.RED])
-    usual = "datum.agrees == 'as printed'"
+    usual = "datum.verdict == 0"
     return (
         alt.Chart(rounded)
+        .transform_calculate(agrees=f"{list(VERDICTS)}[datum.verdict]", named=f"{targets}[datum.target]")
+        # The golden ratio spreads the points of a row evenly.
+        .transform_window(place="row_number()", groupby=["kind"])
+        .transform_calculate(jitter="(datum.place * 0.618034) % 1")
         .mark_circle()
         .encode(
             x=x,
@@ -397,7 +366,7 @@ def _hierarchy_panel(table: pd.DataFrame, order: Sequence[str], first: bool) -> 
         alt.Tooltip("f_vs_h0:Q", title="F", format=".0f"),
         alt.Tooltip("p_value:Q", title="p of F", format=".1e"),
     ]
-    base = alt.Chart(table)
+    base = alt.Chart(table.round({"r2": 4, "loo_r2": 4, "l3o_r2": 4, "aic": 1, "f_vs_h0": 1}))
     x = (
         alt.X("r2:Q", title="R²")
         .scale(domain=reach(table["loo_r2"], 0, 1), nice=False)

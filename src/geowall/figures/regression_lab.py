@@ -57,7 +57,7 @@ def _against(
     top = float(min(table["high"].max(), 0.75))
     y = alt.Y("alpha_width:Q", title="width exponent α" if first else None)
     y = y.scale(domain=[0, top], nice=False, clamp=True)
-    base = alt.Chart(table).encode(x=x, color=colour(table))
+    base = alt.Chart(table.drop(columns="model").round(4)).encode(x=x, color=colour(table))
     bars = base.transform_filter("datum.high > datum.low").mark_rule(opacity=0.75, strokeWidth=1)
     bars = bars.encode(y=alt.Y("low:Q").scale(domain=[0, top], clamp=True), y2="high:Q")
     tooltip = ["name:N", "layer:Q", "k:Q", alt.Tooltip("alpha_width:Q", title="α", format=".3f"), *INTERVAL]

@@ -87,15 +87,16 @@ def null_tests(
     block_length: int = 5,
     clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
     seed: int = 0,
+    dropped: Sequence[int] = (0,),
 ) -> pd.DataFrame:
-    """Test the in-sample R2 of every hypothesis against every null.
+    """Test the in-sample R2 of every hypothesis against every null, without the first ``dropped`` layers.
 
-    Columns: source, model, target, features, null, observed, p_value, resolution (the smallest p this
-    null can give), q95 (the R2 that one draw in twenty exceeds), n_draws.
+    Columns: source, model, dropped_layers, target, features, null, observed, p_value, resolution (the
+    smallest p this null can give), q95 (the R2 that one draw in twenty exceeds), n_draws.
     """
     rows = []
     for key, observed, r2 in _drawn(
-        layers, target, hypotheses, n_draws, block_length, clip_percentiles, seed
+        layers, target, hypotheses, n_draws, block_length, clip_percentiles, seed, dropped
     ):
         exhaustive = key["null"] == "shift"
         p = {
@@ -116,7 +117,7 @@ def null_histogram(
     block_length: int = 5,
     clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
     seed: int = 0,
-    bins: int = 40,
+    bins: int = 25,
 ) -> pd.DataFrame:
     """Count the R2 of the same draws in equal bins from 0 to 1.
 
@@ -139,15 +140,15 @@ def _drawn(
     block_length: int,
     clip_percentiles: Sequence[float],
     seed: int,
+    dropped: Sequence[int] = (0,),
 ) -> Iterator[tuple[dict, float, np.ndarray]]:
     """Yield the key of every test, the observed R2 and the R2 of the draws."""
-    for model, kept in each_model(layers):
+    for model, kept in each_model(layers, dropped):
         for features in hypotheses:
             design, y = regression_of(kept, target, features, clip_percentiles)
             observed = float(r2_of_draws(design, y[None])[0])
             for null in NULLS:
-                key = {"source": model["source"], "model": model["model"]}
-                key |= {"target": label_of(target, kept)}
+                key = model | {"target": label_of(target, kept)}
                 key |= {"features": features, "null": null}
                 yield key, observed, r2_of_draws(design, moved(y, null, n_draws, block_length, seed))
 

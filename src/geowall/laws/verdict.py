@@ -1,9 +1,10 @@
-"""What survives: every control turned into a claim, a number with its interval, and one of three outcomes.
+"""What survives: every control turned into a claim, a number with its interval, and an outcome.
 
 One rule judges all. A claim about a statistic survives when its whole 95 % interval is
 on the claimed side of zero, fails when the whole interval is on the other side, and is undecided when
 zero lies inside. A claim against a null survives when its p-value is at most 0.05 and stays undecided
-otherwise, since too few layers give a large p as well as no link does:
+otherwise, since too few layers give a large p as well as no link does. Where the power of a prediction is
+known and too small, a prediction that is not seen is not testable:
 
 >>> outcome(0.3, 0.1, 0.5, "above"), outcome(0.3, -0.1, 0.5, "above"), outcome(0.3, 0.1, 0.5, "below")
 ('survives', 'undecided', 'fails')
@@ -13,9 +14,10 @@ from __future__ import annotations
 
 import pandas as pd
 
+from geowall.laws.power import cannot_tell
 from geowall.laws.tables import where
 
-OUTCOMES = ("survives", "undecided", "fails")
+OUTCOMES = ("survives", "undecided", "not testable", "fails")
 LEVEL = 0.05
 NULL_CLAIMS = {
     "permutation": "Beats layers in random order",
@@ -42,14 +44,17 @@ def verdicts(
     transfer_gaps: pd.DataFrame,
     features: str = "kappa_ms",
     twins: pd.DataFrame | None = None,
+    power: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Judge one hypothesis by every control, in every model.
 
     Takes the tables of ``bootstrap.intervals``, ``bootstrap.gaps``, ``baselines.partial_correlations``,
     ``nulls.null_tests``, ``regression.transfer`` and ``regression.transfer_gaps``, and for measured layers
     that of ``twins.twin_regressions`` with one surrogate. A law carried from one source to another is judged
-    on the layers it is tried on. Columns: group, claim, source, model (for transfer, the model tested on),
-    statistic, value, low, high (NaN for a p-value), outcome.
+    on the layers it is tried on. ``power``, that of ``power.of_layers``, says for which models a true law
+    would not be seen: whether curvature predicts their layers is not testable, unless it does; nor is it on
+    fewer of the layers, whose curvature varies no more. Columns: group, claim, source, model (for transfer,
+    the model tested on), statistic, value, low, high (NaN for a p-value), outcome.
     """
     made = [
         _intervals(where(intervals, features=features, statistic="loo_r2", bootstrap="block")),
@@ -61,7 +66,16 @@ def verdicts(
         *([] if twins is None else [_excess(where(twins, features=features, part="excess"))]),
     ]
     columns = ["group", "claim", "source", "model", "statistic", "value", "low", "high", "outcome"]
-    return pd.concat(made, ignore_index=True)[columns]
+    judged = pd.concat(made, ignore_index=True)[columns]
+    return judged if power is None else _testable(judged, power)
+
+
+def _testable(judged: pd.DataFrame, power: pd.DataFrame) -> pd.DataFrame:
+    blind = set(cannot_tell(power, LEVEL)["model"])
+    silent = (judged["group"] == "Prediction") & judged["model"].isin(blind)
+    return judged.assign(
+        outcome=judged["outcome"].mask(silent & (judged["outcome"] != "survives"), "not testable")
+    )
 
 
 def _judged(table: pd.DataFrame, value: str, side: str, **extra: object) -> pd.DataFrame:
