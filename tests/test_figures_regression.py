@@ -1,5 +1,7 @@
 """The figures of chapter 08: each draws from its table, fits its column and says its numbers."""
 
+import doctest
+import importlib
 import json
 
 import numpy as np
@@ -25,6 +27,11 @@ def numbers(layers):
     return printed.printed_against_recomputed(
         layers, published.read(published.TABLES), published.read(published.TEXT)
     )
+
+
+@pytest.mark.parametrize("name", ["chance", "marks", "outcomes", "regression", "regression_pooled"])
+def test_examples_in_the_modules_hold(name):
+    assert doctest.testmod(importlib.import_module(f"geowall.figures.{name}")).failed == 0
 
 
 def charts(layers, numbers):
@@ -108,6 +115,15 @@ def test_the_one_cell_that_needs_explaining_is_named(drawn):
     caption = drawn["fig-printed"].to_dict()["usermeta"]["caption"]
     assert "321 do, 1 does within the error" in caption
     assert "Table 4, d_int+nu, R² of gamma comes out at 0.68248 where 0.683 is printed" in caption
+
+
+def test_no_p_value_reads_as_zero(layers):
+    tests = nulls.null_tests(layers, TARGET, ["kappa_ms"], 9999)
+    assert tests["p_value"].min() < 0.0005, "smaller than three decimals can show"
+    drawn = chance.fig_nulls(nulls.null_histogram(layers, TARGET, ["kappa_ms"], 99), tests)
+    text = json.dumps(drawn.to_dict(), ensure_ascii=False)
+    assert "p = 0.0001" in text and "p = 0.000 " not in text
+    assert "smallest possible 0.0001" in text
 
 
 def test_panels_of_the_layers_answer_to_each_other(drawn):
