@@ -14,7 +14,7 @@ import altair as alt
 import pandas as pd
 
 from geowall.figures import theme
-from geowall.figures.marks import colour, hypothesis, listed, named, names_in_colour, short, spoken
+from geowall.figures.marks import colour, hypothesis, listed, named, names_in_colour, short, signed, spoken
 
 METRIC_WORDS = {
     "nmse": "NMSE, trimmed (paper)",
@@ -139,9 +139,7 @@ def fig_transfer(transfer: pd.DataFrame, shown: Sequence[str]) -> alt.TopLevelMi
         "the first: $R^2$ and its 95 % interval from blocks of layers of both. What bounds of "
         f"the second would change is in {{numref}}`fig-clip-bounds`. Of the "
         f"{int(home.sum())} crossings between published and measured, {good} are better than the mean of the "
-        f"model predicted; granted that mean, {hypothesis(shown[0])} reaches {granted:.2f} at most.".replace(
-            "-", "−"
-        ),
+        f"model predicted; granted that mean, {hypothesis(shown[0])} reaches {signed(granted)} at most.",
         alt=f"Two matrices of transfer R2. {said}.",
     )
 
