@@ -45,11 +45,11 @@ def fig_clip_bounds(transfer: pd.DataFrame) -> alt.TopLevelMixin:
     for i, (q, rows) in enumerate(table.groupby("dropped_layers")):
         panels.append(_bounds_panel(rows, order, first=i == 0).properties(title=without(q, least)))
     at_each = [rows.loc[rows["moved"].abs().idxmax()] for _, rows in table.groupby("dropped_layers")]
-    said = "; ".join(f"{without(r['dropped_layers'], least).lower()}, {_told(r)}" for r in at_each)
+    said = "; ".join(f"{_at(r['dropped_layers'], least)}, {_told(r)}" for r in at_each)
     worst = max(at_each, key=lambda r: abs(r["moved"]))
     curved = table[table["features"] == "kappa_ms"]
     own = ", ".join(
-        f"{signed(rows['moved'].abs().max(), '.3f')} {without(q, least).lower()}"
+        f"{signed(rows['moved'].abs().max(), '.3f')} {_at(q, least)}"
         for q, rows in curved.groupby("dropped_layers")
     )
     names = names_in_colour(curved.assign(model=curved["test_model"]))
@@ -72,6 +72,11 @@ def moved_by_bounds(transfer: pd.DataFrame) -> pd.DataFrame:
     wide = wide.assign(moved=wide["own"] - wide["training"]).reset_index()
     clipped = wide.groupby("features")["moved"].transform(lambda moved: moved.abs().max()) > 1e-9
     return transfer.merge(wide[clipped], on=key).assign(name=lambda t: t["test_model"].map(short))
+
+
+def _at(q: int, least: int) -> str:
+    """Say within a sentence which layers are left out."""
+    return "on all layers" if q == least else without(q, least).lower()
 
 
 def _told(row: pd.Series) -> str:
