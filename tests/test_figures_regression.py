@@ -1,12 +1,23 @@
 """The figures of chapter 08: each draws from its table, fits its column and says its numbers."""
 
+import doctest
+import importlib
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from geowall.figures import chance, first_layers, intervals, marks, outcomes, renderer, theme
+from geowall.figures import (
+    chance,
+    first_layers,
+    intervals,
+    marks,
+    outcomes,
+    regression_checks,
+    renderer,
+    theme,
+)
 from geowall.figures import regression as figures
 from geowall.laws import baselines, bootstrap, leverage, nulls, printed, published, regression, verdict
 from geowall.laws.features import FULL, GEOMETRY
@@ -27,6 +38,11 @@ def numbers(layers):
     )
 
 
+@pytest.mark.parametrize("name", ["chance", "marks", "outcomes", "regression", "regression_checks"])
+def test_examples_in_the_modules_hold(name):
+    assert doctest.testmod(importlib.import_module(f"geowall.figures.{name}")).failed == 0
+
+
 def charts(layers, numbers):
     """Yield every figure of the chapter, drawn from ``layers``."""
     shown = ["kappa_ms", FULL, "depth"]
@@ -40,12 +56,18 @@ def charts(layers, numbers):
     tests = nulls.null_tests(layers, TARGET, ["kappa_ms"], 99)
     transfer = regression.transfer(layers, TARGET, ["kappa_ms", "depth_relative"], [0, 2], **MANY)
     transfer_gaps = regression.transfer_gaps(layers, TARGET, [["kappa_ms", "depth_relative"]], **MANY)
-    sweep = printed.sparsity_sweep(layers, [25, 50, 75], ["kappa_ms", "depth"])
+    sweep = printed.sparsity_sweep(layers, [25, 50, 75], ["kappa_ms", "depth"], **MANY)
+    metrics = baselines.error_metrics(layers, ["kappa_ms", "depth"], **MANY)
+    both_bounds = regression.transfer(
+        layers, TARGET, ["kappa_ms", "d_int+kappa_ms", "depth"], [0, 10], **MANY
+    )
     yield figures.fig_layers(layers, TARGET)
     yield figures.fig_fits(layers, influence, TARGET)
     yield figures.fig_printed(numbers)
     yield figures.fig_hierarchy(stage2)
     yield figures.fig_sparsity(sweep, numbers)
+    yield regression_checks.fig_error_metrics(metrics)
+    yield regression_checks.fig_clip_bounds(both_bounds)
     yield intervals.fig_forest(r2s)
     yield first_layers.fig_dropped(stage2, TARGET, shown)
     yield first_layers.fig_influence(influence)
@@ -62,7 +84,7 @@ def drawn(layers, numbers):
 
 
 def test_every_figure_is_named_once_described_and_fits_the_column(drawn):
-    assert len(drawn) == 13
+    assert len(drawn) == 15
     for chart in drawn.values():
         spec = chart.to_dict()
         meta = spec["usermeta"]
@@ -113,6 +135,51 @@ def test_the_one_cell_that_needs_explaining_is_named(drawn):
     caption = drawn["fig-printed"].to_dict()["usermeta"]["caption"]
     assert "321 do, 1 does within the error" in caption
     assert "Table 4, d_int+nu, R² of gamma comes out at 0.68248 where 0.683 is printed" in caption
+
+
+def test_no_p_value_reads_as_zero(layers):
+    tests = nulls.null_tests(layers, TARGET, ["kappa_ms"], 9999)
+    assert tests["p_value"].min() < 0.0005, "smaller than three decimals can show"
+    drawn = chance.fig_nulls(nulls.null_histogram(layers, TARGET, ["kappa_ms"], 99), tests)
+    text = json.dumps(drawn.to_dict(), ensure_ascii=False)
+    assert "p = 0.0001" in text and "p = 0.000 " not in text
+    assert "smallest possible 0.0001" in text
+
+
+def test_every_printed_number_is_in_the_tables_beside_ours(numbers):
+    text = regression_checks.printed_tables(numbers)
+    lines = [line for line in text.splitlines() if line.startswith("|") and "---" not in line]
+    cells = [cell for line in lines for cell in line.split(" | ")[1:] if "<br>" in cell]
+    assert len(cells) == len(numbers) == 322
+    assert text.count("(\\*)") == 1 + (numbers["agrees"] != "as printed").sum()
+    parts = [
+        part.replace("−", "-").replace("(\\*)", "")
+        for cell in cells
+        for part in cell.strip(" |").split("<br>")
+    ]
+    found = np.array(parts, dtype=float).reshape(-1, 3)
+    np.testing.assert_array_equal(np.sort(found[:, 0]), np.sort(numbers["printed"]))
+    np.testing.assert_allclose(np.sort(found[:, 1]), np.sort(numbers["recomputed"]), atol=0.0051)
+    np.testing.assert_allclose(found[:, 1] - found[:, 0], found[:, 2], atol=0.011)
+    assert text.count("<details>") == 7
+
+
+def test_the_largest_change_by_bounds_is_over_all_cuts(drawn, layers):
+    assert "change $R^2$ by 0.287 at most" in drawn["fig-clip-bounds"].to_dict()["usermeta"]["caption"]
+    transfer = regression.transfer(layers, TARGET, ["kappa_ms", "depth"], [0, 10], n_bootstrap=1)
+    moved = regression_checks.moved_by_bounds(transfer)
+    assert set(moved["features"]) == {"kappa_ms"}, "depth has no bounds to move it"
+    at_nine = moved[(moved["dropped_layers"] == 10) & (moved["test_model"] == "gemma-2-9b")]
+    np.testing.assert_allclose(at_nine["moved"], 0.154, atol=5e-4)
+
+
+def test_interval_tables_hold_every_target_at_every_cut(layers):
+    fits = regression.stage2(layers, regression.TARGETS, ["none", "nu"], [0, 4], n_permutations=1, **MANY)
+    text = regression_checks.interval_tables(fits)
+    assert text.count("<details>") == 2
+    assert text.count("[") == 2 * len(fits)
+    row = fits[(fits["target"] == "gamma") & (fits["features"] == "nu")].iloc[0]
+    assert f"{marks.signed(row['loo_r2'], '.3f')} [{marks.signed(row['loo_from'])}, " in text
 
 
 def test_panels_of_the_layers_answer_to_each_other(drawn):

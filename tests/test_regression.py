@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
+from geowall.laws import bootstrap, long_format, ols, pooled, printed, published, regression
 from geowall.laws import features as feats
-from geowall.laws import long_format, ols, pooled, printed, published, regression
 from geowall.laws.tables import pick, where
 from geowall.paths import GeowallError
 
@@ -140,6 +140,23 @@ def test_too_few_layers_to_leave_out_is_an_error_in_three_lines():
 def test_the_least_correlated_pairs_are_the_papers(layers):
     assert regression.low_rho_pair(of(layers, "gemma-2-2b")) == "d_int+nu"
     assert regression.low_rho_pair(of(layers, "gemma-2-9b")) == "d_int+kappa_ms"
+
+
+def test_the_intervals_of_all_targets_together_are_those_of_each(layers):
+    given, some = {"n_bootstrap": 60, "block_length": 4, "seed": 3}, ["kappa_ms", feats.FULL, "depth"]
+    names, targets = ["r2_from", "r2_to", "loo_from", "loo_to"], list(regression.TARGETS)
+    together = regression.stage2(layers, targets, some, [0, 5], n_permutations=1, **given)
+    assert list(together.columns[-4:]) == names
+    for target in targets:
+        each = bootstrap.intervals(layers, target, some, [0, 5], **given)
+        each = each[each["bootstrap"] == "block"]
+        for statistic, ends in (("r2", names[:2]), ("loo_r2", names[2:])):
+            slow = each[each["statistic"] == statistic]
+            both = slow.merge(together, on=["model", "target", "features", "dropped_layers"])
+            assert len(both) == len(slow) == 12
+            np.testing.assert_allclose(both[ends], both[["low", "high"]], rtol=1e-10, atol=1e-12)
+    alone = regression.stage2(layers, ["gamma"], ["none"], n_permutations=1, **given)
+    np.testing.assert_allclose(alone[["r2_from", "r2_to"]], 0, atol=1e-12)
 
 
 def test_stage2_has_the_columns_of_the_contract(stage2):

@@ -28,6 +28,7 @@ from geowall.runs import (
     failed,
     fingerprint,
     ledger,
+    page,
     progress,
     provenance,
     session,
@@ -37,7 +38,7 @@ from geowall.runs import (
 from geowall.runs.parameters import Parameter, ParameterError, parse
 from geowall.runs.progress import Progress
 
-MODULES = ["wording", "parameters", "lists", "store", "progress", "fingerprint", "provenance"]
+MODULES = ["wording", "parameters", "lists", "page", "store", "progress", "fingerprint", "provenance"]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -520,3 +521,18 @@ def test_a_missing_value_fails_its_claim_and_says_so(tmp_path: Path, monkeypatch
         run.expect("a mean of nothing", math.nan, 0, 1)
     with pytest.raises(session.ClaimError, match="an invariant does not hold"):
         run.expect("a sum", 3, 0, 1, invariant=True)
+
+
+def test_a_written_page_reads_as_jupyters_own_and_keeps_each_chart_on_one_line():
+    """And what a cell prints is never mistaken for a chart."""
+    spec = {"mark": "bar", "title": "κ", "layer": [{"mark": {"type": "rule", "clip": True}}] * 30}
+    shown = [
+        nbformat.v4.new_output("display_data", {"application/vnd.vegalite.v5+json": spec, "text/plain": "κ"}),
+        nbformat.v4.new_output("stream", text='"application/vnd.vegalite.v5+json": "chart 1"\nchart 1'),
+        nbformat.v4.new_output("display_data", {"application/vnd.vegalite.v5+json": {"width": 9}}),
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=shown)])
+    text = page.text_of(notebook)
+    assert nbformat.reads(text, as_version=4) == notebook
+    assert len(text) < 0.6 * len(nbformat.writes(notebook))
+    assert len([line for line in text.splitlines() if line.lstrip().startswith('"application/vnd')]) == 2

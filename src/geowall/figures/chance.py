@@ -13,7 +13,7 @@ import altair as alt
 import pandas as pd
 
 from geowall.figures import theme
-from geowall.figures.marks import colour, hypothesis, named, reach
+from geowall.figures.marks import chance, colour, hypothesis, named, reach
 
 NULL_LABELS = {
     "permutation": "layers in random order",
@@ -32,12 +32,12 @@ def fig_nulls(histogram: pd.DataFrame, tests: pd.DataFrame, features: str = "kap
     counts["top"] = counts["base"] - 0.72 * counts["share"] / peak
     tests["base"] = tests["null"].map(order.index) + 1.0
     tests["label"] = [
-        f"{NULL_LABELS[n]}: p = {p:.3f}" for n, p in zip(tests["null"], tests["p_value"], strict=True)
+        f"{NULL_LABELS[n]}: p = {chance(p)}" for n, p in zip(tests["null"], tests["p_value"], strict=True)
     ]
     panels = [_null_panel(counts, tests, name, len(order)) for name in dict.fromkeys(tests["name"])]
     words = "; ".join(
-        f"{r.name_} {NULL_LABELS[r.null]} p = {r.p_value:.3f} (smallest possible {r.resolution:.3f}), "
-        f"95th percentile {r.q95:.2f}"
+        f"{r.name_} {NULL_LABELS[r.null]} p = {chance(r.p_value)} "
+        f"(smallest possible {chance(r.resolution)}), 95th percentile {r.q95:.2f}"
         for r in tests.rename(columns={"name": "name_"}).itertuples()
     )
     hard = tests.loc[tests["q95"].idxmax()]

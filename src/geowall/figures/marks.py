@@ -72,6 +72,16 @@ def signed(value: float, form: str = ".2f") -> str:
     return f"{value:{form}}".replace("-", "−")
 
 
+def chance(p_value: float) -> str:
+    """Write a p-value so that none reads as zero: to three decimals, or to two digits where it is smaller.
+
+    >>> chance(0.03846), chance(0.0012), chance(1 / 10_001), chance(1 / 1_001), chance(1.0)
+    ('0.038', '0.0012', '0.0001', '0.001', '1')
+    """
+    digits = max(3, 1 - math.floor(math.log10(p_value)))
+    return f"{round(p_value, digits):.{digits}f}".rstrip("0").rstrip(".")
+
+
 def spoken(words: Sequence[str]) -> str:
     """Join words as a sentence does.
 

@@ -10,7 +10,7 @@ import altair as alt
 import pandas as pd
 
 from geowall.figures import theme
-from geowall.figures.marks import SHORT, hypothesis, named
+from geowall.figures.marks import SHORT, chance, hypothesis, named
 
 OUTCOME_WORDS = {
     "survives": "survive",
@@ -62,7 +62,7 @@ def fig_verdict(verdicts: pd.DataFrame) -> alt.TopLevelMixin:
 def _number(row: tuple) -> str:
     """A p-value, or a number and its interval after two spaces."""
     if pd.isna(row.low):
-        return f"p = {row.value:.3f}"
+        return f"p = {chance(row.value)}"
     form = "+.2f" if abs(row.value) < 10 else "+.0f"
     return f"{row.value:{form}}  [{row.low:.2f}, {row.high:.2f}]".replace("-", "−")
 

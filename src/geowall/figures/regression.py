@@ -265,6 +265,7 @@ def _printed_points(table: pd.DataFrame, x: alt.X, y: alt.Y) -> alt.Chart:
         *(alt.Tooltip("named:N", title=c) if c == "target" else f"{c}:N" for c in shown[:5]),
         "printed:Q",
         alt.Tooltip("recomputed:Q", format=".5f"),
+        alt.Tooltip("difference:Q", title="recomputed − printed", format="+.5f"),
         "agrees:N",
     ]
     scale = alt.Scale(domain=list(VERDICTS), range=[theme.BLUE, theme.ORANGE, theme.RED])
@@ -275,6 +276,7 @@ def _printed_points(table: pd.DataFrame, x: alt.X, y: alt.Y) -> alt.Chart:
         # The golden ratio spreads the points of a row evenly.
         .transform_window(place="row_number()", groupby=["kind"])
         .transform_calculate(jitter="(datum.place * 0.618034) % 1")
+        .transform_calculate(difference="datum.recomputed - datum.printed")
         .mark_circle()
         .encode(
             x=x,
@@ -396,6 +398,8 @@ def fig_sparsity(sweep: pd.DataFrame, printed: pd.DataFrame) -> alt.TopLevelMixi
         "k:Q",
         "hypothesis:N",
         alt.Tooltip("loo_r2:Q", format=".4f"),
+        alt.Tooltip("loo_from:Q", title="95 % from", format=".3f"),
+        alt.Tooltip("loo_to:Q", title="to", format=".3f"),
         alt.Tooltip("r2:Q", format=".4f"),
     ]
     base = alt.Chart(table).encode(x=x, y=y, color=colour(table), detail="features:N")
@@ -428,12 +432,17 @@ def fig_sparsity(sweep: pd.DataFrame, printed: pd.DataFrame) -> alt.TopLevelMixi
     wide = table.pivot(index=["name", "k"], columns="features", values="loo_r2")
     ahead = (wide["depth"] > wide["kappa_ms"]).groupby("name").sum()
     counts = ", ".join(f"{n} of {len(ks)} ({name})" for name, n in ahead.items())
+    sure = "; ".join(
+        f"{hypothesis(features)} at {name} {signed(rows['loo_from'].min())} to {signed(rows['loo_to'].max())}"
+        for (features, name), rows in table.groupby(["features", "name"], sort=False)
+    )
     caption = (
         f"Prediction of unseen layers by curvature (solid) and by depth (dashed) when the exponent is "
         f"read at "
         f"k = {ks[0]} to {ks[-1]}. Rings: the paper's two decimals. Curvature goes {words}. Depth is "
         f"ahead at this "
-        f"many values of k: {counts}."
+        f"many values of k: {counts}. The 95 % intervals from blocks of layers (point at a dot) are wider "
+        f"than the axis; over all k they run: {sure}."
     )
     return theme.finish(
         chart, "sparsity", caption=caption, alt=f"Lines of leave-one-out R2 against k. {caption}"

@@ -14,7 +14,7 @@ import altair as alt
 import pandas as pd
 
 from geowall.figures import theme
-from geowall.figures.marks import colour, hypothesis, listed, named, names_in_colour, short, spoken
+from geowall.figures.marks import colour, hypothesis, listed, named, names_in_colour, short, signed, spoken
 
 METRIC_WORDS = {
     "nmse": "NMSE, trimmed (paper)",
@@ -131,19 +131,15 @@ def fig_transfer(transfer: pd.DataFrame, shown: Sequence[str]) -> alt.TopLevelMi
     said = "; ".join(f"{r.train} to {r.test}, {hypothesis(r.features)} {r.text}" for r in own.itertuples())
     home = own["source"].str.contains(" to ")
     good = int((own.loc[home, "transfer_r2"] > 0).sum())
-    between = own[own["source"] == "published"]
-    leak = (between["own_r2"] - between["transfer_r2"]).abs().max()
     granted = own.loc[home & (own["features"] == shown[0]), "level_free_r2"].max()
     return theme.finish(
         alt.vconcat(*panels, spacing=10),
         "transfer",
         caption="A law fitted to the model of the row and scored on that of the column, clipped at bounds of "
-        "the first: $R^2$ and its 95 % interval from blocks of layers of both. Bounds of the second, which "
-        f"leak, change $R^2$ between the Gemmas by {leak:.3f} at most. Of the "
+        "the first: $R^2$ and its 95 % interval from blocks of layers of both. What bounds of "
+        f"the second would change is in {{numref}}`fig-clip-bounds`. Of the "
         f"{int(home.sum())} crossings between published and measured, {good} are better than the mean of the "
-        f"model predicted; granted that mean, {hypothesis(shown[0])} reaches {granted:.2f} at most.".replace(
-            "-", "−"
-        ),
+        f"model predicted; granted that mean, {hypothesis(shown[0])} reaches {signed(granted)} at most.",
         alt=f"Two matrices of transfer R2. {said}.",
     )
 

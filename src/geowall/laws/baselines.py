@@ -116,19 +116,22 @@ def error_metrics(
     layers: pd.DataFrame,
     hypotheses: Sequence[str],
     clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
+    **draws: int,
 ) -> pd.DataFrame:
     """Repeat the regression on every measure of the error that was published for each layer.
 
     Targets: the exponent of the surface and of the chord at 50 active latents, both on the layers that have
     both widths; and the logarithm of the mean error on C4 and on WikiText. Columns: those of
-    :func:`geowall.laws.regression.stage2` up to ``loo_r2``.
+    :func:`geowall.laws.regression.stage2` up to ``loo_r2``, and the intervals where ``draws`` (seed,
+    n_bootstrap, block_length) ask for them.
     """
     table = layers.assign(alpha_chord=published.alpha_chord(layers))
     for corpus in ("c4", "wikitext"):
         table[f"ln_nmse_{corpus}"] = np.log(table[f"nmse_{corpus}"])
     both = table[table["alpha_chord"].notna()]
-    setting = {"hypotheses": hypotheses, "n_permutations": 1, "clip_percentiles": clip_percentiles}
+    setting = {"hypotheses": hypotheses, "n_permutations": 1, "clip_percentiles": clip_percentiles, **draws}
     exponents = stage2(both, ["alpha_k50", "alpha_chord"], **setting)
     errors = stage2(table, ["ln_nmse_c4", "ln_nmse_wikitext"], **setting)
-    columns = ["source", "model", "target", "features", "n_layers", "r2", "loo_r2"]
-    return pd.concat([exponents, errors], ignore_index=True)[columns]
+    table = pd.concat([exponents, errors], ignore_index=True)
+    columns = ["source", "model", "target", "features", "n_layers", "r2", "loo_r2", *bootstrap.ENDS]
+    return table[[column for column in columns if column in table]]

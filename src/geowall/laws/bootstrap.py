@@ -21,6 +21,7 @@ from geowall.laws.groups import each_model, label_of, regression_of, with_all_fi
 from geowall.paths import GeowallError
 
 KINDS = ("layer", "block")
+ENDS = ("r2_from", "r2_to", "loo_from", "loo_to")  # columns of an interval beside both R2
 
 
 def rows(
@@ -71,6 +72,34 @@ def loo_draws(
     design, y = regression_of(layers, target, features, clip_percentiles)
     errors = ols.loo_errors(design, y[:, None])[:, 0]
     return 1 - (errors[picks] ** 2).sum(axis=-1) / ols.total(y[picks][..., None])[..., 0]
+
+
+def ends(
+    layers: pd.DataFrame,
+    targets: Sequence[str],
+    features: str,
+    picks: Int[np.ndarray, "draw layer"],
+    clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
+) -> dict[str, Float[np.ndarray, " target"]]:
+    """Return the middle 95 % of both R2 for every target: ``r2_from``, ``r2_to``, ``loo_from``, ``loo_to``.
+
+    The draws of :func:`r2_draws` and :func:`loo_draws`; targets share the designs, which are the work.
+    """
+    columns = feats.assemble(layers, features)
+    y = np.column_stack([feats.numbers(layers, target) for target in targets])
+    x, drawn = columns.values[picks], y[picks]
+    logs = feats.transform(x, columns.logged, feats.bounds(x, clip_percentiles))
+    errors = ols.loo_errors(regression_of(layers, targets[0], features, clip_percentiles)[0], y)
+    draws = {
+        "r2": ols.r2(feats.design(feats.standardise(logs)), drawn),
+        "loo": 1 - (errors[picks] ** 2).sum(axis=-2) / ols.total(drawn),
+    }
+    bounds = {name: [middle(of_target) for of_target in found.T] for name, found in draws.items()}
+    return {
+        f"{name}_{end}": np.array([pair[i] for pair in pairs])
+        for name, pairs in bounds.items()
+        for i, end in enumerate(("from", "to"))
+    }
 
 
 STATISTICS = {"r2": r2_draws, "loo_r2": loo_draws}

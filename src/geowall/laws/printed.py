@@ -17,8 +17,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from geowall.laws import bootstrap, published
 from geowall.laws import features as feats
-from geowall.laws import published
 from geowall.laws.baselines import feature_correlations
 from geowall.laws.regression import stage2, transfer
 
@@ -117,16 +117,20 @@ def sparsity_sweep(
     ks: Sequence[int],
     hypotheses: Sequence[str],
     clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
+    **draws: int,
 ) -> pd.DataFrame:
     """Repeat the regression on the exponent at every ``k``, taken from ``beta_n`` and ``gamma``.
 
-    Columns: source, model, k, features, n_layers, r2, loo_r2.
+    Columns: source, model, k, features, n_layers, r2, loo_r2; and their intervals, where ``draws`` (seed,
+    n_bootstrap, block_length) ask for them.
     """
     names = {f"alpha_k{k}": int(k) for k in ks}
     table = layers.assign(**{name: published.alpha_at(layers, k) for name, k in names.items()})
-    fits = stage2(table, list(names), hypotheses, n_permutations=1, clip_percentiles=clip_percentiles)
+    setting = {"n_permutations": 1, "clip_percentiles": clip_percentiles, **draws}
+    fits = stage2(table, list(names), hypotheses, **setting)
     fits["k"] = fits["target"].map(names)
-    return fits[["source", "model", "k", "features", "n_layers", "r2", "loo_r2"]]
+    columns = ["source", "model", "k", "features", "n_layers", "r2", "loo_r2", *bootstrap.ENDS]
+    return fits[[column for column in columns if column in fits]]
 
 
 def reading_error(

@@ -73,6 +73,8 @@ def stage2(
     n_permutations: int = 1000,
     clip_percentiles: Sequence[float] = feats.CLIP_PERCENTILES,
     seed: int = 0,
+    n_bootstrap: int = 0,
+    block_length: int = 5,
 ) -> pd.DataFrame:
     """Fit every hypothesis to every target in every model (Zaher 2026, section 4.2 and Tables 1-4).
 
@@ -80,7 +82,8 @@ def stage2(
     says how many first layers are left out, one set of fits for each; clip bounds are those of the layers
     that remain, the low-rho pair is that of all layers. R2, leave-1-, -2- and -3-layers-out R2, AIC and BIC
     are those of the paper; ``permutation_p`` and ``shift_p`` are the p-values of the in-sample R2 under the
-    nulls ``permutation`` and ``shift`` of :mod:`geowall.laws.nulls`.
+    nulls ``permutation`` and ``shift`` of :mod:`geowall.laws.nulls`. With ``n_bootstrap`` there are also
+    ``r2_from`` to ``loo_to``, the middle 95 % of ``r2`` and ``loo_r2`` over layers drawn in blocks.
     """
     rows, order = [], ["source", "model", "target", "features", "n_layers", "dropped_layers"]
     pairs = {
@@ -90,9 +93,12 @@ def stage2(
     for key, kept in each_model(layers, dropped):
         y = np.column_stack([feats.numbers(kept, target) for target in targets])
         moved = _moved(y, n_permutations, seed)
+        picks = bootstrap.rows(len(kept), "block", n_bootstrap, block_length, seed) if n_bootstrap else None
         for features in resolve(hypotheses, pairs[key["source"], key["model"]]):
             design = regression_of(kept, targets[0], features, clip_percentiles)[0]
             fitted = _fit(design, y, moved)
+            if picks is not None:
+                fitted |= bootstrap.ends(kept, targets, features, picks, clip_percentiles)
             named = [label_of(target, kept) for target in targets]
             row = key | {"target": named, "features": features, "n_layers": len(kept)} | fitted
             rows.append(pd.DataFrame(row))

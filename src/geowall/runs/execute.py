@@ -34,7 +34,7 @@ from traitlets.config import Config
 from geowall.paths import ROOT, GeowallError
 from geowall.runs import failed, fingerprint, parameters, provenance, steps, store
 from geowall.runs.chapters import Chapter
-from geowall.runs.page import html_of, normalised
+from geowall.runs.page import html_of, normalised, text_of
 
 
 class Watcher(Protocol):
@@ -266,7 +266,7 @@ def _finish(chapter: Chapter, work: Path, starts: list[float]) -> float:
     page = work / f"{chapter.name}.ipynb"
     session = json.loads((work / "session.json").read_text(encoding="utf-8"))
     notebook = normalised(nbformat.read(page, as_version=4))
-    store.write_text(page, nbformat.writes(notebook) + "\n")
+    store.write_text(page, text_of(notebook))
     store.write_text(page.with_suffix(".html"), html_of(notebook))
     for spent in ("session.json", "kernel.log"):
         (work / spent).unlink()
