@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geowall.figures import wall, wall_laws, wall_planner
+from geowall.figures import planner_words, wall, wall_laws, wall_planner
 from geowall.wall import rules, verdicts
 
 MODELS = ("lab-small", "gemma-2-2b")
@@ -86,3 +86,28 @@ def test_bars_of_the_planner_stand_beside_the_intervals_they_earned():
     table.loc[table["rule"] == "no geometry", "error"] = 0.05
     caption = wall_planner.fig_wall_holdout(table).to_dict()["usermeta"]["caption"]
     assert "5.1% for lab (planner, no geometry)" in caption
+
+
+def horizons() -> pd.DataFrame:
+    rows = [
+        {"group": group, "others": others, "model": "lab-small", "octaves": n, "n_predictions": 20}
+        | {"coverage": 0.95 - 0.3 * (others == "model") * (n == 1), "coverage_plain": 0.6}
+        for group, others in (("lab", "layers"), ("lab, other model", "model")) for n in (1, 2)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_where_intervals_hold_too_little_is_drawn_and_said():
+    spec = wall_planner.fig_wall_horizons(horizons()).to_dict()
+    caption = spec["usermeta"]["caption"]
+    assert "Fewest held in lab: lab-small, by other models alone, 1 octave ahead: 65% of 20" in caption
+    said = planner_words.horizons(horizons())
+    assert "taught by its other layers, 1 and 2 octaves ahead: 95% of 20 and 95% of 20" in said
+    assert "Clearly less than 95 % in 1 of 4 rows: lab, other model, lab-small" in said
+
+
+def test_forecasts_are_set_against_floors():
+    fitted = pd.DataFrame({"model": ["lab-small"], "layer": [3], "k": [16.0], "low": [0.24], "high": [0.3]})
+    said = planner_words.against_floors(forecasts(), fitted)
+    assert "In 1 of 1 layers" in said and "(k = 16), in 0 its whole" in said
+    assert planner_words.against_floors(forecasts(), fitted.assign(model="else")) == ""
