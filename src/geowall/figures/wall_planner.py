@@ -75,7 +75,7 @@ def fig_wall_holdout(scores: pd.DataFrame) -> alt.TopLevelMixin:
 
 def fig_wall_horizons(horizons: pd.DataFrame) -> alt.TopLevelMixin:
     """How many of the 95 % intervals held, by group, teachers, model and octaves ahead."""
-    table = horizons.copy()
+    table = horizons[horizons["octaves"] <= 3].copy()  # further out there is a handful
     by = table["others"].map({"layers": "own layers", "model": "other models"})
     site = table["group"].str.removesuffix(", other model")
     table["row"] = [f"{g}: {short(m)}, by {o}" for g, m, o in zip(site, table["model"], by, strict=True)]
@@ -87,7 +87,7 @@ def fig_wall_horizons(horizons: pd.DataFrame) -> alt.TopLevelMixin:
     order = list(dict.fromkeys(table["row"]))
     scale = alt.X(type="quantitative", title="intervals that held").scale(domain=[0, 1])
     scale = scale.axis(format="%", tickCount=3, grid=True)
-    y = alt.Y("row:N", sort=order, title=None).axis(ticks=False, domain=False, labelLimit=240)
+    y = alt.Y("row:N", sort=order, title=None).axis(ticks=False, domain=False, labelLimit=280)
     tips = ["row:N", "ahead:N", alt.Tooltip("coverage:Q", format=".0%")]
     tips += [alt.Tooltip("coverage_plain:Q", format=".0%", title="before widening"), "n_predictions:Q"]
     panels = []
@@ -98,9 +98,8 @@ def fig_wall_horizons(horizons: pd.DataFrame) -> alt.TopLevelMixin:
         before = base.mark_point(size=45, color=theme.GREY).encode(x=scale.field("coverage_plain"))
         held = base.mark_point(size=60, filled=True, color=theme.BLUE).encode(x=scale.field("coverage"))
         drawn = line.encode(x="x:Q") + before + held
-        panels.append(drawn.properties(width=76, height=17 * len(order), title=alt.Title(ahead, fontSize=12)))
-    near = table[table["octaves"] <= 3]
-    least = near.loc[near["coverage"].idxmin()]
+        panels.append(drawn.properties(width=62, height=17 * len(order), title=alt.Title(ahead, fontSize=12)))
+    least = table.loc[table["coverage"].idxmin()]
     worst = f"{least['row']}, {least['ahead']} ahead: {least['coverage']:.0%} of {least['n_predictions']}"
     return theme.finish(
         alt.hconcat(*panels, spacing=10),
