@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geowall.figures import wall, wall_laws, wall_planner, wall_words
+from geowall.figures import planner_words, wall, wall_laws, wall_planner, wall_words
 from geowall.wall import rules, verdicts
 
 MODELS = ("lab-small", "gemma-2-2b")
@@ -121,3 +121,28 @@ def test_the_share_of_a_floor_is_quoted_at_every_sparsity_that_both_schedules_ha
         for s in ("matched", "scaled")
     ]
     assert "at k = 8, 16 and 25 it is 0.08, 0.16 and 0.25" in wall_words.training(pd.DataFrame(rows))
+
+
+def horizons() -> pd.DataFrame:
+    rows = [
+        {"group": group, "others": others, "model": "lab-small", "octaves": n, "n_predictions": 20}
+        | {"coverage": 0.95 - 0.3 * (others == "model") * (n == 1), "coverage_plain": 0.6}
+        for group, others in (("lab", "layers"), ("lab, other model", "model")) for n in (1, 2)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_where_intervals_hold_too_little_is_drawn_and_said():
+    spec = wall_planner.fig_wall_horizons(horizons()).to_dict()
+    caption = spec["usermeta"]["caption"]
+    assert "Fewest held in lab: lab-small, by other models alone, 1 octave ahead: 65% of 20" in caption
+    said = planner_words.horizons(horizons())
+    assert "taught by its other layers, 1 and 2 octaves ahead: 95% of 20 and 95% of 20" in said
+    assert "Clearly less than 95 % in 1 of 4 rows: lab, other model, lab-small" in said
+
+
+def test_forecasts_are_set_against_floors():
+    fitted = pd.DataFrame({"model": ["lab-small"], "layer": [3], "k": [16.0], "low": [0.24], "high": [0.3]})
+    said = planner_words.against_floors(forecasts(), fitted)
+    assert "In 1 of 1 layers" in said and "(k = 16), in 0 its whole" in said
+    assert planner_words.against_floors(forecasts(), fitted.assign(model="else")) == ""

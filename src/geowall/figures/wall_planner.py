@@ -66,10 +66,48 @@ def fig_wall_holdout(scores: pd.DataFrame) -> alt.TopLevelMixin:
     return theme.finish(
         alt.hconcat(*panels, spacing=14),
         "wall-holdout",
-        caption="Mean error of predictions of hidden widths by rule; the numbers at the right say how "
-        "many of the "
+        caption="Mean error of predictions of hidden widths, one octave and more ahead, by rule; the numbers "
+        "at the right say how many of the "
         f"planner's 95 % intervals held what was measured. The best planner errs by {said}.",
         alt=f"Bars of mean error by rule in {len(groups)} groups of hidden widths. The best planner: {said}.",
+    )
+
+
+def fig_wall_horizons(horizons: pd.DataFrame) -> alt.TopLevelMixin:
+    """How many of the 95 % intervals held, by group, teachers, model and octaves ahead."""
+    table = horizons[horizons["octaves"] <= 3].copy()  # further out there is a handful
+    by = table["others"].map({"layers": "own layers", "model": "other models"})
+    site = table["group"].str.removesuffix(", other model")
+    table["row"] = [f"{g}: {short(m)}, by {o}" for g, m, o in zip(site, table["model"], by, strict=True)]
+    # a layer alone of its model, and one whose own layers show too little, are both taught by other models
+    alone = table["group"].eq("lab, other model")
+    table.loc[alone, "row"] += " alone"
+    table["ahead"] = [f"{n} octave{'s' if n > 1 else ''}" for n in table["octaves"]]
+    columns = ["row", "ahead", "coverage", "coverage_plain", "n_predictions"]
+    order = list(dict.fromkeys(table["row"]))
+    scale = alt.X(type="quantitative", title="intervals that held").scale(domain=[0, 1])
+    scale = scale.axis(format="%", tickCount=3, grid=True)
+    y = alt.Y("row:N", sort=order, title=None).axis(ticks=False, domain=False, labelLimit=280)
+    tips = ["row:N", "ahead:N", alt.Tooltip("coverage:Q", format=".0%")]
+    tips += [alt.Tooltip("coverage_plain:Q", format=".0%", title="before widening"), "n_predictions:Q"]
+    panels = []
+    for ahead, rows in table.groupby("ahead", sort=True):
+        base = alt.Chart(rows[columns]).encode(y=y.scale(domain=order), tooltip=tips)
+        y = y.axis(labels=False, ticks=False, domain=False)
+        line = alt.Chart(pd.DataFrame({"x": [0.95]})).mark_rule(strokeDash=[3, 3], color=theme.GREY)
+        before = base.mark_point(size=45, color=theme.GREY).encode(x=scale.field("coverage_plain"))
+        held = base.mark_point(size=60, filled=True, color=theme.BLUE).encode(x=scale.field("coverage"))
+        drawn = line.encode(x="x:Q") + before + held
+        panels.append(drawn.properties(width=62, height=17 * len(order), title=alt.Title(ahead, fontSize=12)))
+    least = table.loc[table["coverage"].idxmin()]
+    worst = f"{least['row']}, {least['ahead']} ahead: {least['coverage']:.0%} of {least['n_predictions']}"
+    return theme.finish(
+        alt.hconcat(*panels, spacing=10),
+        "wall-horizons",
+        caption="Share of 95 % intervals that held what was hidden, by who taught and how far ahead; hollow: "
+        f"before the intervals were widened. The dashed line is 95 %. Fewest held in {worst}.",
+        alt=f"Points of coverage in {len(order)} rows by octaves ahead, around a line at 95 %. The least: "
+        f"{worst}.",
     )
 
 
@@ -92,6 +130,8 @@ def fig_wall_planner(forecasts: pd.DataFrame) -> alt.TopLevelMixin:
     y = y.axis(tickCount=6, format=".2~f")
     base = alt.Chart(table).transform_filter(choice)
     wide = base.transform_filter("datum.part != 'fitted'").encode(x=x)
+    # two forecasts: of hidden widths from the narrow ones, of widths ahead from all that were measured
+    wide = wide.encode(detail="part:N")
     outer = wide.mark_area(opacity=0.18, color=theme.BLUE, clip=True).encode(y=alt.Y("low:Q"), y2="high:Q")
     inner = wide.mark_area(opacity=0.28, color=theme.BLUE, clip=True).encode(
         y=alt.Y("low_80:Q"), y2="high_80:Q"
@@ -111,10 +151,9 @@ def fig_wall_planner(forecasts: pd.DataFrame) -> alt.TopLevelMixin:
         chart,
         "wall-planner",
         caption="Choose a layer. Filled: the narrow dictionaries that the planner was given; open: the "
-        "wide ones that "
-        "were hidden; the line and bands: its median and its 80 % and 95 % intervals, also for widths "
-        "that were never "
-        f"trained. Of {len(hidden)} hidden dictionaries {inside.sum()} lie inside the wider band.",
+        "wide ones that were hidden; the line and bands: its median and its 80 % and 95 % intervals, of the "
+        "hidden ones from the filled, and of widths that were never trained from all. "
+        f"Of {len(hidden)} hidden dictionaries {inside.sum()} lie inside the wider band.",
         alt=f"Error against width at one of {len(options)} layers, with the planner's prediction beyond "
         "the narrow "
         f"dictionaries. Of {len(hidden)} hidden ones {inside.sum()} lie in the 95 % band.",

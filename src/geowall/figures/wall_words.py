@@ -6,20 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import pandas as pd
 
 from geowall.figures.laws_words import stopping
 from geowall.figures.marks import listed, short, signed, spoken
 from geowall.figures.wall_laws import at_k
-from geowall.figures.wall_planner import NAMES
 from geowall.laws.tables import where
-from geowall.wall.holdout import PLAIN
 from geowall.wall.rules import CAVEAT, FAILED, REPRODUCED, UNTESTED
 
-KNOWING = ("geometry", "curvature", "dimension")  # planners that are told something of a layer's geometry
 SIDES = ("partial", "partial_low", "partial_high")
 KS = (8, 16, 25)  # sparsities at which the share of a floor is quoted
 
@@ -274,75 +268,4 @@ def learned_verdicts(table: pd.DataFrame) -> str:
         f"{len(ours)} measured here on the lab or on toy data ({'; '.join(ours['claim']) or 'none'}). What "
         "the "
         "others are taken to mean is what the caveats are about."
-    )
-
-
-def planner(scores: pd.DataFrame, gains: pd.DataFrame) -> str:
-    """Say how well the planner foretells, against simple rules, and whether geometry helps it."""
-    own = scores[scores["rule"] == "no geometry"].set_index("group")
-    simple = scores[scores["rule"].isin(PLAIN)].sort_values("error").drop_duplicates("group")
-    simple = simple.set_index("group").loc[own.index]
-    said = [
-        f"{group}: {_size(row['error'])} with {row['coverage']:.0%} of the hidden dictionaries in its 95 % "
-        f"intervals; the best simple rule, {NAMES[simple.loc[group, 'rule']]}, "
-        f"{_size(simple.loc[group, 'error'])}"
-        for group, row in own.iterrows()
-    ]
-    return (
-        f"Mean errors of the planner without geometry: {'; '.join(said)}. {_verdict(own, simple)} "
-        f"{geometry(gains)}"
-    )
-
-
-def _size(log_error: float) -> str:
-    """Write a mean size of log errors as the figure does."""
-    return f"{np.expm1(log_error):.1%}"
-
-
-def _verdict(own: pd.DataFrame, simple: pd.DataFrame) -> str:
-    loses = own.index[own["error"] > simple["error"]]
-    if not len(loses):
-        return "It beats every simple rule in every group."
-    held = spoken([f"{own.loc[g, 'coverage']:.0%}" for g in loses])
-    return (
-        f"It loses to a simple rule in {spoken([f'*{g}*' for g in loses])}, where its intervals hold {held}: "
-        "there the simple rule is the better one."
-    )
-
-
-def geometry(gains: pd.DataFrame) -> str:
-    """Say in how many comparisons geometry helped or hurt the planner."""
-    rows = gains[gains["rival"].isin(KNOWING)]
-    better, worse = rows[rows["high"] < 0], rows[rows["low"] > 0]
-    if rows.empty:
-        return "Nobody was told geometry here."
-    return (
-        f"Told geometry, the planner was compared with itself untold {len(rows)} times ("
-        f"{spoken(list(dict.fromkeys(rows['rival'])))}, in {rows['group'].nunique()} groups). The change of "
-        f"its error is clear of zero for the better in {_listed(better)}, for the worse in {_listed(worse)}; "
-        f"of so many intervals at 95 % about {max(1, round(0.05 * len(rows)))} would be by chance."
-    )
-
-
-def _listed(rows: pd.DataFrame) -> str:
-    if rows.empty:
-        return "none"
-    said = [
-        f"{r.rival} ({r.group}: {around(100 * r.gain, 100 * r.low, 100 * r.high, '+.1f')} %)"
-        for r in rows.itertuples()
-    ]
-    return f"{len(rows)}: {spoken(said)}"
-
-
-def learned_planner(scores: pd.DataFrame, gains: pd.DataFrame, octaves: Sequence[int] | int) -> str:
-    """Sum up the planner: where it can be relied on, where not, and what geometry adds."""
-    own = scores[scores["rule"] == "no geometry"].set_index("group")
-    simple = scores[scores["rule"].isin(PLAIN)].sort_values("error").drop_duplicates("group")
-    simple = simple.set_index("group").loc[own.index]
-    lab = own.loc["lab"]
-    return (
-        f"* **Plan by other layers of the same model.** A few narrow dictionaries and what those layers did "
-        f"foretell {octaves} doublings within {_size(lab['error'])} in the mean, with {lab['coverage']:.0%} "
-        f"in the 95 % intervals. {_verdict(own, simple)}\n"
-        f"* **Geometry adds little to the plan.** {geometry(gains)}"
     )

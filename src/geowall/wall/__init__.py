@@ -2,6 +2,6 @@
 
 ``rules``, ``evidence`` and the modules ``claims_*`` say what is claimed and when it counts as reproduced;
 ``verdicts`` judges. ``floors``, ``theory`` and ``regimes`` ask where a layer's error stops, what bends its
-law, and how dictionaries share themselves out. ``cells``, ``prior``, ``planner``, ``holdout`` and ``advice``
-predict the error of a wide dictionary from a few narrow ones.
+law, and how dictionaries share themselves out. ``cells``, ``prior``, ``planner``, ``calibrate``, ``holdout``
+and ``advice`` predict the error of a wide dictionary from a few narrow ones.
 """

@@ -5,9 +5,9 @@ out, with the predicted error of every width on the way:
 
 >>> rows = [{"model": "m", "layer": 3, "site": "res", "architecture": "topk", "schedule": "matched",
 ...     "d_sae": n, "l0": l0, "nmse": 2 * n**-0.3 / l0**0.5} for n in (512, 1024, 2048) for l0 in (10, 60)]
->>> found = advise(pd.DataFrame(rows), layer=3, k=30, target=0.03, teachers=[])
+>>> found = advise(pd.DataFrame(rows), layer=3, k=30, target=0.035, teachers=[])
 >>> found["recommended"], found["fitted"]
-(8192, [512, 1024, 2048])
+(4096, [512, 1024, 2048])
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ import numpy as np
 import pandas as pd
 
 from geowall.laws import published
-from geowall.laws.tables import where
 from geowall.paths import ROOT, GeowallError
 from geowall.wall import cells as from_tables
+from geowall.wall.calibrate import SHOWN, Teachers, prior_for, teachers_of
 from geowall.wall.cells import Cell
-from geowall.wall.planner import predict, recommend
-from geowall.wall.prior import Prior, learn
+from geowall.wall.holdout import by_octave, holdout
+from geowall.wall.planner import limit, predict, recommend
+from geowall.wall.prior import Prior
 
 NEEDED = ("layer", "d_sae", "l0", "nmse")
 DEFAULTS = {"model": "yours", "site": "res", "architecture": "", "schedule": ""}
@@ -34,8 +35,8 @@ SURE = 0.8  # probability with which a recommended width reaches its target
 FEATURES = ("d_int", "kappa_ms")
 WORTH = 0.05  # of the error: what the last doubling must save where no target is given
 LAB = "data/lab/checkpoints.parquet"
-SCORES = "book/chapters/09_geometric_wall/tables/holdout_scores.parquet"
-FEW = 3  # other layers of a model that are too few to have taught the prior by themselves
+NEAR = (10.0, 30.0)  # sparsities at which the lab's grids were measured at every width
+TESTED = 3  # octaves that are hidden at most when the planner is tested
 SHAPES = "book/chapters/06_layer_geometry/tables/layer_geometry.parquet"
 
 
@@ -105,14 +106,16 @@ def advise(
 
     With a ``target`` error the recommended width is the narrowest that reaches it with probability 0.8; with
     a ``width`` it is that width and the advice is its predicted error; with neither, the widest whose last
-    doubling is expected to save five per cent of the error. The prior is taught by the other layers of the
-    table and by ``teachers`` (by default the lab's layers and the published ones of Gemma 2).
+    doubling is expected to save five per cent of the error. What is said of a width depends on none of these.
+    The prior is taught by the other layers of the model in the table, or where these are too few by other
+    models, there and in ``teachers`` (by default the lab's layers and the published ones of Gemma 2).
 
     Returns:
-        model, layer, site, k, fitted (widths), losses, recommended (None if no width within reach will do),
-        probability, features, n_layers (that taught the prior), held_out (:func:`held_out`), and
-        table: width, nmse, low_80, high_80, low,
-        high.
+        model, layer, site, architecture, schedule, k, fitted (widths), losses, recommended (None if no width
+        within reach will do), probability, features, taught_by (layers by model), own (whether these are of
+        the same model), n_layers (distinct ones that taught), stretch (of the ends of intervals), floor (the
+        error that doubling for ever would end at: median and 95 %), scores (:func:`tested`), untested (what
+        the scores do not speak of), and table: width, nmse, low_80, high_80, low, high.
 
     Raises:
         GeowallError: for a layer or a k that was not measured, or a target outside 0 to 1.
@@ -126,15 +129,17 @@ def advise(
         _refuse_k(table[table["layer"] == layer], k)
     cell = from_tables.pick(own, layer, model)
     widths = _widths(cell, width)
-    others = [c for c in own if (c.model, c.layer) != (cell.model, cell.layer)]
     features = () if geometry is None else tuple(f for f in FEATURES if f in cell.geometry)
-    prior = learn([*others, *(known(k) if teachers is None else teachers)], _octaves(cell, widths), features)
+    ours = known(k) if teachers is None else teachers
+    taught, prior = teachers_of(cell, own, ours), prior_for(cell, own, ours, features)
     told = predict(cell, prior, widths)
     recommended, probability = _recommended(cell, prior, widths, told, target, width)
+    scores, untested = tested(cell, own, ours, features, k)
+    named = dict(zip(("site", "architecture", "schedule"), cell.kind.split("/"), strict=True))
     return {
         "model": cell.model,
         "layer": layer,
-        "site": cell.kind.split("/")[0],
+        **named,
         "k": float(k),
         "fitted": list(cell.widths),
         "losses": list(cell.losses),
@@ -142,28 +147,65 @@ def advise(
         "recommended": recommended,
         "probability": probability,
         "features": list(features),
-        "n_layers": prior.n_layers,
-        "held_out": held_out(sum(c.model == cell.model for c in others)),
+        "taught_by": _by_model(taught),
+        "own": taught.own,
+        "n_layers": len(taught.cells),
+        "stretch": list(prior.stretch),
+        "floor": limit(cell, prior),
+        "scores": scores,
+        "untested": untested,
         "table": told,
     }
 
 
-def held_out(n_own: int) -> dict[str, object]:
-    """How many hidden dictionaries the planner's 95 % intervals held when it was tested as it is used here.
+def _by_model(taught: Teachers) -> dict[str, int]:
+    models = [c.model for c in taught.cells]
+    return {model: models.count(model) for model in dict.fromkeys(models)}
 
-    With ``n_own`` other layers of the same model to learn from, or too few and so other models alone. Returns
-    group, coverage, n_predictions; nothing where chapter 09 is not published.
+
+def tested(
+    cell: Cell, own: Sequence[Cell], ours: Sequence[Cell], features: Sequence[str], k: float
+) -> tuple[pd.DataFrame, list[str]]:
+    """What this very planner's intervals have held of hidden dictionaries, and what that does not speak of.
+
+    Taught by layers of the model, the layers of the table are tested in the place of the planned one, at its
+    site, architecture and schedule; taught by other models, each of these in turn, taught by the rest. The
+    widest one, two and three octaves are hidden, and intervals are learnt anew without them.
+
+    Returns:
+        :func:`geowall.wall.holdout.by_octave` of the tests, and sentences about what was not tested.
     """
-    path = ROOT / SCORES
-    if not path.is_file():
-        return {}
-    group = "lab" if n_own >= FEW else "lab, other model"
-    rows = where(pd.read_parquet(path), group=group, rule="no geometry")
+    taught, unsaid = teachers_of(cell, own, ours), []
+    if taught.own:
+        cells = [c for c in own if (c.model, c.kind) == (cell.model, cell.kind)]
+        rows = holdout(cells, "", TESTED, rules={"plan": features}, known=[*own, *ours])
+        rows = rows[rows["others"] == "layers"]
+    else:
+        cells = [c for c in taught.cells if len(c.widths) > 2]
+        rows = holdout(cells, "", TESTED, True, {"plan": features}, taught.cells)
+        unsaid += _foreign(cell, cells, k) if len(rows) else []
+    n = len(cell.widths)
+    rows = rows[
+        (rows["rule"] == "plan") & (rows["n_fitted"] >= SHOWN if n >= SHOWN else rows["n_fitted"] == n)
+    ]
     if rows.empty:
-        return {}
-    row = rows.iloc[0]
-    named = {"group": group, "coverage": float(row["coverage"])}
-    return named | {"n_predictions": int(row["n_predictions"])}
+        return rows.reindex(columns=["model", "octaves"]), [
+            "these intervals: there are no dictionaries to hide"
+        ]
+    return by_octave(rows), unsaid
+
+
+def _foreign(cell: Cell, cells: Sequence[Cell], k: float) -> list[str]:
+    """In which ways the layers that were tested differ from the planned one."""
+    kinds = sorted({c.kind.replace("/", ", ") for c in cells if c.kind and c.kind != cell.kind})
+    said = [] if any(c.model == cell.model for c in cells) else [f"any layer of {cell.model}"]
+    if kinds:
+        own = ", ".join(filter(None, cell.kind.split("/"))) or "what is planned"
+        said.append(f"{own}, since the layers that were are {'; '.join(kinds)}")
+    if not NEAR[0] <= k <= NEAR[1]:
+        near = float(np.clip(k, *NEAR))
+        said.append(f"{k:g} active latents, since the lab was read at {near:g}")
+    return said
 
 
 @functools.lru_cache(maxsize=4)
@@ -177,7 +219,7 @@ def known(k: float) -> tuple[Cell, ...]:
             (lab["schedule"] == "matched") & (lab["architecture"] == "jumprelu") & (lab["site"] == "res")
         ]
         shapes = pd.read_parquet(ROOT / SHAPES) if (ROOT / SHAPES).is_file() else None
-        cells += from_tables.from_checkpoints(lab, float(np.clip(k, 10.0, 30.0)), shapes)
+        cells += from_tables.from_checkpoints(lab, float(np.clip(k, *NEAR)), shapes)
     return tuple(cells)
 
 
@@ -220,10 +262,6 @@ def _widths(cell: Cell, width: int | None) -> list[int]:
     return sorted({*(widest * 2**step for step in range(1, steps)), int(width)})
 
 
-def _octaves(cell: Cell, widths: Sequence[int]) -> float:
-    return float(min(3.0, np.log2(widths[-1] / cell.widths[-1])))
-
-
 def _recommended(
     cell: Cell,
     prior: Prior,
@@ -254,7 +292,7 @@ def report(found: dict[str, object]) -> str:
     site = "" if found["site"] == DEFAULTS["site"] else f" ({found['site']})"
     lines = [
         f"{found['model']} layer {found['layer']}{site} at {found['k']:g} active latents; measured {fitted}",
-        f"prior from {found['n_layers']} other layers{given}",
+        f"taught by {_taught(found)}{given}",
         "",
         f"{'latents':>10}  {'nmse':>8}  {'80 %':>17}  {'95 %':>17}",
     ]
@@ -262,19 +300,44 @@ def report(found: dict[str, object]) -> str:
         inner, outer = (f"{a:.4f} to {b:.4f}" for a, b in ((row.low_80, row.high_80), (row.low, row.high)))
         mark = "  <- recommended" if row.width == found["recommended"] else ""
         lines.append(f"{row.width:>10,}  {row.nmse:>8.4f}  {inner:>17}  {outer:>17}{mark}")
-    return "\n".join([*lines, *_coverage(found), "", *_warning(found), _conclusion(found)])
+    end = found["floor"]
+    lines.append(f"{'no end':>10}  {end['nmse']:>8.4f}  {'':>17}  {end['low']:.4f} to {end['high']:.4f}")
+    return "\n".join([*lines, "", *_coverage(found), "", *_warning(found), _conclusion(found)])
+
+
+def _taught(found: dict[str, object]) -> str:
+    """Which layers taught: how many distinct ones, of which models."""
+    by = [f"{n} of {model}" for model, n in found["taught_by"].items()]
+    if not by:
+        return "no other layer: intervals are broad"
+    return f"{found['n_layers']} other layers{' of the same model' if found['own'] else ''}: {', '.join(by)}"
 
 
 def _coverage(found: dict[str, object]) -> list[str]:
-    """Say what the 95 % intervals have been worth, as a line below them."""
-    tested = found["held_out"]
-    if not tested:
-        return []
-    taught = "other layers of the model" if tested["group"] == "lab" else "other models alone"
-    return [
-        f"tested on hidden dictionaries of the lab, taught by {taught}: the 95 % intervals held "
-        f"{tested['coverage']:.0%} of {tested['n_predictions']}"
+    """Say what these intervals have held of hidden dictionaries, by octaves ahead and model."""
+    scores = found["scores"]
+    lines = [f"not tested: {said}" for said in found["untested"]]
+    if scores.empty:
+        return lines
+    low, _, _, high = found["stretch"]
+    head = [
+        "tested by hiding the widest dictionaries of "
+        + ("the layers of this model" if found["own"] else "layers, each as if alone of its model"),
+        f"intervals reach {low:.1f} times (below) and {high:.1f} times (above) as far as the teachers differ",
     ]
+    rows = [
+        f"  {r.octaves} octave{'s' if r.octaves > 1 else ' '} ahead, {r.model}: 95 % held {r.coverage:.0%} "
+        f"of {r.n_predictions} ({r.coverage_plain:.0%} before widening), 80 % {r.coverage_80:.0%}; error "
+        f"{np.expm1(r.error):.1%}"
+        for r in scores.itertuples()
+    ]
+    last = found["table"]["width"].iloc[-1] / found["fitted"][-1]
+    beyond = (
+        []
+        if np.log2(last) <= scores["octaves"].max() + 0.5
+        else [f"  more than {scores['octaves'].max()} octaves ahead: not tested"]
+    )
+    return [*head, *rows, *beyond, *lines]
 
 
 def _warning(found: dict[str, object]) -> list[str]:
@@ -308,4 +371,4 @@ def _conclusion(found: dict[str, object]) -> str:
 
 def as_json(found: dict[str, object]) -> dict[str, object]:
     """The advice with its table as a list of rows, all of plain numbers."""
-    return {**found, "table": found["table"].to_dict("records")}
+    return {**found, **{name: found[name].to_dict("records") for name in ("scores", "table")}}

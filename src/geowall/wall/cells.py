@@ -148,4 +148,15 @@ def pick(cells: Sequence[Cell], layer: int, model: str = "") -> Cell:
         return found[0]
     there = ", ".join(sorted({f"{c.model} layer {c.layer} ({c.kind})" for c in found or cells})[:8]) or "none"
     what = f"{'no' if not found else 'more than one'} set of widths at layer {layer}"
-    raise GeowallError(what, f"there are {there}", "choose with --layer, --model, --site, --architecture")
+    raise GeowallError(what, f"there are {there}", f"choose with {_choices(found)}")
+
+
+def _choices(found: Sequence[Cell]) -> str:
+    """The options of the command line that part these cells, with the values there are."""
+    keys = [dict(zip(OWN[2:], c.kind.split("/"), strict=False)) | {"model": c.model} for c in found]
+    said = []
+    for name in ("model", *OWN[2:]):
+        values = sorted({key.get(name, "") for key in keys} - {""})
+        if len({key.get(name, "") for key in keys}) > 1 and values:
+            said.append(f"--{name} {' or '.join(values)}")
+    return ", ".join(said) or "--layer, --model, --site, --architecture, --schedule"

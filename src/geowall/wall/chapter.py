@@ -18,14 +18,19 @@ from geowall.laws.scaling.sources import named
 from geowall.laws.tables import where
 from geowall.wall import cells as from_tables
 from geowall.wall import decisive, floors, theory
+from geowall.wall.calibrate import hidden, prior_for
 from geowall.wall.cells import Cell
-from geowall.wall.holdout import RULES, hidden, holdout
+from geowall.wall.holdout import RULES, as_then, by_octave, holdout
 from geowall.wall.planner import predict
-from geowall.wall.prior import learn
 
 USUAL = {"site": "res", "architecture": "jumprelu", "schedule": "matched"}
 OTHERS = USUAL | {"schedule": ""}  # Gemma Scope names no schedule
 K_GEMMA = 50  # at which the paper draws its showcase points
+OTHER_GRIDS = {
+    "lab, TopK": {"architecture": "topk"},
+    "lab, mlp": {"site": "mlp"},
+    "lab, attention": {"site": "att"},
+}
 LEAST_LAYERS = 6  # of a grid that is predicted layer by layer
 
 
@@ -89,29 +94,53 @@ def hidden_widths(
     layers: pd.DataFrame,
     showcase: pd.DataFrame,
     k: float,
-    octaves: float = 2.0,
+    octaves: int = 3,
     rules: Sequence[str] = tuple(RULES),
 ) -> pd.DataFrame:
     """The planner put to the test on every grid: :func:`geowall.wall.holdout.holdout`.
 
-    Three groups: ``lab``, taught by the other layers of the model; ``lab, other model``, taught by other
-    models alone; and ``Gemma 2``, the showcase layers beyond the paper's two backbone widths, taught by
-    every other layer of both models. ``lab, scaled``, where the budget of training grows with the width, and
-    ``Gemma 2, measured`` are there where enough layers are.
+    Three groups: ``lab``, taught by the other layers of the model; ``lab, other model``, each layer as if it
+    were alone; and ``Gemma 2``, the showcase layers, taught by the other model and the lab. ``lab, scaled``,
+    where the budget of training grows with the width, and ``Gemma 2, measured`` are there where enough
+    layers are.
     """
     chosen = {name: RULES[name] for name in rules}
     lab, gemma = lab_cells(checkpoints, geometry, k), from_tables.published(layers, showcase, K_GEMMA)
+    shown, ours = [c for c in gemma if len(c.widths) > 2], [*lab, *gemma]
     parts = [
-        holdout(lab, "lab", octaves, "layers", chosen),
-        holdout(lab, "lab, other model", octaves, "model", chosen, teachers=gemma),
-        holdout(gemma, "Gemma 2", 3.0, "all", chosen),
+        holdout(lab, "lab", octaves, False, chosen, gemma),
+        holdout(lab, "lab, other model", octaves, True, chosen, gemma),
+        holdout(shown, "Gemma 2", octaves, True, chosen, ours),
     ]
     more = {"lab, scaled": lab_cells(checkpoints, geometry, k, "scaled")}
     more["Gemma 2, measured"] = [c for c in gemma_cells(checkpoints, geometry) if len(c.widths) > 2]
     for group, cells in more.items():
         if len({c.layer for c in cells}) >= LEAST_LAYERS:
-            parts.append(holdout(cells, group, octaves, "layers", chosen))
+            parts.append(holdout(cells, group, octaves, False, chosen, ours))
     return pd.concat([part for part in parts if len(part)], ignore_index=True)
+
+
+def horizons(
+    tested: pd.DataFrame,
+    checkpoints: pd.DataFrame,
+    layers: pd.DataFrame,
+    showcase: pd.DataFrame,
+    k: float,
+    octaves: int = 3,
+) -> pd.DataFrame:
+    """What the intervals of the planner without geometry held: by group, who taught, model and octaves ahead.
+
+    ``tested`` is :func:`hidden_widths`; the lab's other sites and architectures are tested here. Columns:
+    those of :func:`geowall.wall.holdout.by_octave`.
+    """
+    ours = [*lab_cells(checkpoints, pd.DataFrame(), k), *from_tables.published(layers, showcase, K_GEMMA)]
+    parts = [tested[tested["rule"] == "no geometry"]]
+    for group, other in OTHER_GRIDS.items():
+        cells = _cells(checkpoints, pd.DataFrame(), k, "lab", USUAL | other)
+        found = holdout(cells, group, octaves, False, {"no geometry": ()}, ours)
+        parts.append(found[found["rule"] == "no geometry"])
+    parts = [part for part in parts if len(part)]
+    return by_octave(pd.concat(parts, ignore_index=True), ["group", "others", "model"])
 
 
 def forecasts(
@@ -119,23 +148,27 @@ def forecasts(
 ) -> pd.DataFrame:
     """What the planner says of every lab layer: a row a width.
 
-    Columns: model, layer, width, nmse (measured; NaN where nothing is), part (``fitted``, ``hidden`` or
-    ``ahead``), predicted, low_80, high_80, low, high (NaN for fitted widths).
+    Hidden widths are predicted from the narrow ones alone, widths ahead from all that were measured, as
+    ``geowall plan`` predicts them. Columns: model, layer, width, nmse (measured; NaN where nothing is), part
+    (``fitted``, ``hidden`` or ``ahead``), predicted, low_80, high_80, low, high (NaN for fitted widths).
     """
-    lab, made = lab_cells(checkpoints, geometry, k), []
+    lab, made, memo = lab_cells(checkpoints, geometry, k), [], {}
     for cell in lab:
         parts = hidden(cell, octaves)
         if parts is None:
             continue
         narrow, wide = parts
+        then = as_then(cell, lab, narrow.widths[-1])
         ahead = [cell.widths[-1] * 2**step for step in range(1, beyond + 1)]
-        others = [c for c in lab if c.model == cell.model and c.layer != cell.layer]
-        prior = learn(others, float(np.log2(wide.widths[-1] / narrow.widths[-1])))
-        told = predict(narrow, prior, [*wide.widths, *ahead]).rename(columns={"nmse": "predicted"})
-        told["nmse"] = [*wide.losses, *[np.nan] * beyond]
-        told["part"] = ["hidden"] * len(wide.widths) + ["ahead"] * beyond
+        told = [
+            predict(narrow, prior_for(narrow, then, memo=memo), wide.widths).assign(
+                part="hidden", measured=wide.losses
+            ),
+            predict(cell, prior_for(cell, lab, memo=memo), ahead).assign(part="ahead", measured=np.nan),
+        ]
+        said = pd.concat(told).rename(columns={"nmse": "predicted", "measured": "nmse"})
         known = pd.DataFrame({"width": narrow.widths, "nmse": narrow.losses, "part": "fitted"})
-        made.append(pd.concat([known, told]).assign(model=cell.model, layer=cell.layer))
+        made.append(pd.concat([known, said]).assign(model=cell.model, layer=cell.layer))
     columns = ["model", "layer", "width", "nmse", "part", "predicted", "low_80", "high_80", "low", "high"]
     return pd.concat(made, ignore_index=True)[columns] if made else pd.DataFrame(columns=columns)
 

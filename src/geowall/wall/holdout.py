@@ -1,13 +1,15 @@
 """Does the planner know? Wide dictionaries hidden from it, predicted, and compared with simpler rules.
 
-For each layer the widest octaves are hidden. The prior is learnt from other layers, which may show theirs.
-Four rivals know less: the own straight line of the layer, the mean slope of the others, no further gain at
-all, and the planner without geometry. A 95 % interval should hold the truth 95 times of a hundred:
+For each layer the widest octaves are hidden, of the layers that teach as well, and what ``geowall plan``
+would have said is compared with what was measured. Four rivals know less: the own straight line of the
+layer, the mean slope of the others, no further gain at all, and the planner without geometry. A 95 %
+interval should hold the truth 95 times of a hundred:
 
->>> cell = Cell("m", 0, (64, 128, 256), (0.4, 0.3, 0.25))
->>> narrow, wide = hidden(cell, octaves=1)
->>> narrow.widths, wide.widths
-((64, 128), (256,))
+>>> law = lambda i: tuple(0.5 * n ** -(0.2 + 0.01 * i) for n in (64, 128, 256, 512, 1024))
+>>> cells = [Cell("m", i, (64, 128, 256, 512, 1024), law(i)) for i in range(5)]
+>>> found = holdout(cells, "laws", rules={"no geometry": ()}, octaves=2)
+>>> scores(found, ["group"]).set_index("rule").loc["no geometry", "coverage"]
+np.float64(1.0)
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from geowall.wall.calibrate import Memo, Teachers, cut, hidden, prior_for, teachers_of
 from geowall.wall.cells import Cell
-from geowall.wall.planner import LEVELS, Mixture, mixture
-from geowall.wall.prior import Prior, learn, local_slope
+from geowall.wall.planner import Mixture, Stretched, mixture
+from geowall.wall.prior import NOISE, UNSTRETCHED, Prior, last_saving
 
 RULES = {
     "geometry": ("d_int", "kappa_ms"),
@@ -29,99 +32,110 @@ RULES = {
     "no geometry": (),
 }
 PLAIN = ("own line", "global exponent", "flat")
-COLUMNS = ["group", "others", "rule", "model", "layer", "n_fitted", "fitted_to", "width", "octaves"]
-
-
-def hidden(cell: Cell, octaves: float, least: int = 2) -> tuple[Cell, Cell] | None:
-    """A cell parted into narrow widths and the ``octaves`` widest, or None if too few remain."""
-    limit = cell.widths[-1] / 2**octaves * 1.001
-    narrow = [w for w in cell.widths if w <= limit]
-    narrow = narrow if len(narrow) >= least else list(cell.widths[: max(1, least)])
-    if len(narrow) < least or len(narrow) == len(cell.widths):
-        return None
-    return cell.up_to(narrow[-1]), cell.beyond(narrow[-1])
+COLUMNS = [
+    "group",
+    "others",
+    "rule",
+    "model",
+    "layer",
+    "n_hidden",
+    "n_fitted",
+    "fitted_to",
+    "width",
+    "octaves",
+]
+MADE = ["nmse", "predicted", "low_80", "high_80", "low", "high", "error", "covered", "covered_80"]
+MADE += ["covered_plain", "stretch_low", "stretch_high", "log_score"]
 
 
 def holdout(
     cells: Sequence[Cell],
     group: str,
-    octaves: float = 2.0,
-    others: str = "layers",
+    octaves: int = 3,
+    alone: bool = False,
     rules: Mapping[str, Sequence[str]] = RULES,
-    least: int = 2,
-    teachers: Sequence[Cell] = (),
+    known: Sequence[Cell] = (),
 ) -> pd.DataFrame:
-    """Predict the hidden widths of every cell by every rule; a row a rule and a hidden width.
+    """Predict the hidden widths of every cell by every rule; a row a rule, a number hidden and a width.
 
     Args:
-        cells: what is predicted, each in its turn.
+        cells: what is predicted, each in its turn. The others of its model teach, hidden as far.
         group: name of the rows.
-        octaves: how many of the widest doublings are hidden.
-        others: who teaches the prior: ``layers``, the other layers of the same model; ``model``, other models
-            alone; ``all``, both.
+        octaves: up to how many of the widest doublings are hidden.
+        alone: whether a layer is predicted as if it were the only one of its model, by other models.
         rules: summaries that each planner is given.
-        least: narrow widths that must remain.
-        teachers: further cells that teach and are not predicted.
+        known: cells of other models, for where the model's own are too few.
 
     Returns:
         COLUMNS, nmse (measured), predicted, low_80, high_80, low, high, error (log predicted over measured),
-        covered (by 95 %), covered_80, log_score (log density of the measured log error).
+        covered (by 95 %), covered_80, covered_plain (by the 95 % before stretching), stretch_low,
+        stretch_high (of the ends of the 95 %), log_score (log density of the measured log error).
     """
-    made, learnt = [], {}
-    for cell, narrow, wide in _parted(cells, octaves, least):
-        span = float(np.log2(wide.widths[-1] / narrow.widths[-1]))
-        taught = [c for c in [*cells, *teachers] if _teaches(c, cell, others)]
-        key = (
-            cell.model,
-            -1 if others == "model" else cell.layer,
-            span,
-        )  # all layers of a model learn the same elsewhere
-        if key not in learnt:
-            learnt[key] = {rule: learn(taught, span, features) for rule, features in rules.items()}
-        for rule, found in _predictions(narrow, wide.widths, taught, learnt[key]):
-            own = {"group": group, "others": others, "rule": rule, "model": cell.model, "layer": cell.layer}
-            size = {"n_fitted": len(narrow.widths), "fitted_to": narrow.widths[-1]}
-            made.append(_judged(found, wide, narrow.widths[-1]).assign(**own, **size))
-    columns = ["nmse", "predicted", "low_80", "high_80", "low", "high", "error", "covered", "covered_80"]
-    if not made:
-        return pd.DataFrame(columns=[*COLUMNS, *columns, "log_score"])
-    return pd.concat(made, ignore_index=True)[[*COLUMNS, *columns, "log_score"]]
-
-
-def _parted(cells: Sequence[Cell], octaves: float, least: int) -> Iterator[tuple[Cell, Cell, Cell]]:
+    made, memo = [], {}
+    known = [*known, *(cells if alone else ())]
     for cell in cells:
-        parts = hidden(cell, octaves, least)
-        if parts is not None:
-            yield cell, *parts
+        for n_hidden in range(1, octaves + 1):
+            parts = hidden(cell, n_hidden)
+            if parts is None:
+                continue
+            narrow, wide = parts
+            table = [cell] if alone else as_then(cell, cells, narrow.widths[-1])
+            taught = teachers_of(narrow, table, known)
+            own = {"group": group, "others": "layers" if taught.own else "model"}
+            own |= {"model": cell.model, "layer": cell.layer, "n_hidden": n_hidden}
+            own |= {"n_fitted": len(narrow.widths), "fitted_to": narrow.widths[-1]}
+            priors = _priors(narrow, table, known, rules, memo)
+            for rule, found, prior in _predictions(narrow, wide.widths, taught, priors):
+                made += [own | {"rule": rule} | row for row in _judged(found, wide, prior)]
+    if not made:
+        return pd.DataFrame(columns=[*COLUMNS, *MADE])
+    table = pd.DataFrame(made).assign(octaves=lambda t: np.log2(t["width"] / t["fitted_to"]))
+    return table[[*COLUMNS, *MADE]]
 
 
-def _teaches(other: Cell, cell: Cell, others: str) -> bool:
-    own = other.model == cell.model
-    if others == "model":
-        return not own
-    return (others == "all" and not own) or (own and other.layer != cell.layer)
+def as_then(cell: Cell, cells: Sequence[Cell], width: int) -> list[Cell]:
+    """The table as it was when ``cell`` had been measured up to ``width``, its model as far beyond."""
+    own = [c for c in cells if c.model == cell.model]
+    foreign = [c for c in cells if c.model != cell.model]
+    return [*cut(own, width * 2 ** teachers_of(cell, own).reach), *foreign]
+
+
+def _priors(
+    narrow: Cell,
+    table: Sequence[Cell],
+    known: Sequence[Cell],
+    rules: Mapping[str, Sequence[str]],
+    memo: Memo,
+) -> dict[str, Prior]:
+    """The prior of each rule that enough layers teach and whose summaries are known of the cell."""
+    made = {}
+    for rule, features in rules.items():
+        if all(narrow.geometry.get(name, 0) > 0 for name in features):
+            prior = prior_for(narrow, table, known, features, memo=memo)
+            if prior.n_layers > len(features) + 2 or not features:
+                made[rule] = prior
+    return made
 
 
 def _predictions(
-    narrow: Cell, widths: Sequence[int], taught: Sequence[Cell], priors: Mapping[str, Prior]
-) -> Iterator[tuple[str, Mixture]]:
+    narrow: Cell, widths: Sequence[int], taught: Teachers, priors: Mapping[str, Prior]
+) -> Iterator[tuple[str, Mixture | Stretched, Prior | None]]:
     for rule, prior in priors.items():
-        enough = prior.n_layers > len(prior.features) + 2 or not prior.features
-        if enough and all(narrow.geometry.get(name, 0) > 0 for name in prior.features):
-            yield rule, mixture(narrow, prior, widths)
-    slopes = np.log([local_slope(c) for c in taught]) if taught else np.log([0.2])
+        yield rule, mixture(narrow, prior, widths), prior
+    able = [c for c in taught.cells if len(c.widths) > 1]
+    slopes = np.array([np.log(last_saving(c) / np.log(2)) for c in able] or [np.log(0.2)])
     slope, spread = float(np.exp(slopes.mean())), float(slopes.std()) if len(slopes) > 3 else 0.5
-    ahead, sigma = np.log(np.array(widths, float) / narrow.widths[-1]), next(iter(priors.values())).sigma
-    yield "own line", _own_line(narrow, ahead, sigma)
-    yield "global exponent", _line(narrow, slope, spread * slope, ahead, sigma)
-    yield "flat", _line(narrow, 0.0, slope, ahead, sigma)
+    ahead = np.log(np.array(widths, float) / narrow.widths[-1])
+    yield "own line", _own_line(narrow, ahead, NOISE), None
+    yield "global exponent", _line(narrow, slope, spread * slope, ahead, NOISE), None
+    yield "flat", _line(narrow, 0.0, slope, ahead, NOISE), None
 
 
 def _line(narrow: Cell, slope: float, doubt: float, ahead: np.ndarray, sigma: float) -> Mixture:
     """A straight line from the widest narrow dictionary, its slope uncertain by ``doubt``."""
     z = stats.norm.ppf((np.arange(41) + 0.5) / 41)
     means = narrow.y[-1] - np.outer(ahead, slope + doubt * z)
-    return Mixture(means, sigma * float(np.sqrt(2)), np.full(41, 1 / 41))
+    return Mixture(means, sigma * float(np.sqrt(2)))
 
 
 def _own_line(narrow: Cell, ahead: np.ndarray, sigma: float) -> Mixture:
@@ -133,27 +147,30 @@ def _own_line(narrow: Cell, ahead: np.ndarray, sigma: float) -> Mixture:
     doubt = noise / np.sqrt(((x - x.mean()) ** 2).sum())
     z = stats.norm.ppf((np.arange(41) + 0.5) / 41)
     means = (narrow.y.mean() + slope * (ahead - x.mean()))[:, None] + np.outer(ahead - x.mean(), doubt * z)
-    return Mixture(means, float(noise * np.sqrt(1 + 1 / len(x))), np.full(41, 1 / 41))
+    return Mixture(means, float(noise * np.sqrt(1 + 1 / len(x))))
 
 
-def _judged(found: Mixture, wide: Cell, fitted_to: int) -> pd.DataFrame:
-    ends = {name: np.exp(found.quantile(share)) for name, share in LEVELS.items()}
-    table = pd.DataFrame(
-        {"width": wide.widths, "nmse": wide.losses, **{k: v for k, v in ends.items() if k != "nmse"}}
-    )
-    table["predicted"] = ends["nmse"]
-    table["error"] = np.log(table["predicted"] / table["nmse"])
-    table["covered"] = table["nmse"].between(table["low"], table["high"])
-    table["covered_80"] = table["nmse"].between(table["low_80"], table["high_80"])
-    table["octaves"] = np.log2(table["width"] / fitted_to)
-    return table.assign(log_score=found.log_density(wide.y))
+def _judged(found: Mixture | Stretched, wide: Cell, prior: Prior | None) -> list[dict[str, object]]:
+    """A row a hidden width: what was said of it and what was measured."""
+    said = {name: np.exp(value) for name, value in found.levels.items()}
+    plain = (found.inner if isinstance(found, Stretched) else found).levels
+    inside = (plain["low"] <= wide.y) & (wide.y <= plain["high"])
+    below, _, _, above = UNSTRETCHED if prior is None else prior.stretch
+    density, rows = found.log_density(wide.y), []
+    for i, (width, nmse) in enumerate(zip(wide.widths, wide.losses, strict=True)):
+        at = {name: float(value[i]) for name, value in said.items()}
+        row = {"width": width, "predicted": at.pop("nmse"), **at, "nmse": nmse}
+        row |= {"error": float(np.log(row["predicted"] / nmse)), "covered": at["low"] <= nmse <= at["high"]}
+        row |= {"covered_80": at["low_80"] <= nmse <= at["high_80"], "covered_plain": bool(inside[i])}
+        rows.append(row | {"stretch_low": below, "stretch_high": above, "log_score": float(density[i])})
+    return rows
 
 
 def scores(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """How good each rule is: mean size of the log error, its interval over layers, coverage, log score.
 
     Columns: ``by``, rule, n_predictions, error (mean absolute log error), bias (mean log error), coverage,
-    coverage_80, log_score (mean).
+    coverage_80, coverage_plain (of the 95 % intervals before stretching), log_score (mean).
     """
     keys = [*by, "rule"]
     made = (
@@ -165,10 +182,17 @@ def scores(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
             bias=("error", "mean"),
             coverage=("covered", "mean"),
             coverage_80=("covered_80", "mean"),
+            coverage_plain=("covered_plain", "mean"),
             log_score=("log_score", "mean"),
         )
     )
     return made.reset_index()
+
+
+def by_octave(table: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.DataFrame:
+    """Scores by ``by`` and by how many octaves ahead a width was, rounded: :func:`scores`."""
+    rounded = table.assign(octaves=table["octaves"].round().astype(int))
+    return scores(rounded, [*by, "octaves"]).sort_values([*by, "octaves"], ignore_index=True, kind="stable")
 
 
 def gains(

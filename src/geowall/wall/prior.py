@@ -1,19 +1,20 @@
 """What other layers teach about a layer of which only narrow dictionaries were trained.
 
-Near the best width tried, ``n_ref``, the error of a layer is described by three numbers: the slope ``s`` at
-which it falls there; the share ``phi`` of it that width does not remove; and how fast that share grows with
-width, ``growth``, which is 0 for a floor and positive where wide dictionaries are short of training:
+A doubling of the width saves ``d`` of the log error, and each doubling after it ``r`` times what the one
+before it saved:
 
-    L(n) / L(n_ref) = (1 - phi) (n / n_ref)^(-(s + phi growth) / (1 - phi)) + phi (n / n_ref)^growth.
+    L(2^m n) = L(n) exp(-d (r + r^2 + ... + r^m)) = L(n) exp(-d r (1 - r^m) / (1 - r)).
 
-With phi = 0 this is a power law. Sixteen times wider than the reference, at a slope of 0.2 there:
+With r = 1 this is a power law, with r < 1 the error stops at a floor. The last saving is the layer's own; how
+fast savings shrink is what other layers teach. Three doublings, after one that saved a tenth:
 
->>> shape = lambda phi, growth: float(np.exp(relative(np.log(16.0), np.log(0.2), phi, growth)))
->>> round(shape(0.0, 0.0), 3), round(shape(0.5, 0.0), 3), round(shape(0.5, 0.3), 3)
-(0.574, 0.665, 1.22)
+>>> [round(float(v), 3) for v in log_error(np.array([1.0, 2.0, 3.0]), 0.1, np.log(0.5))]
+[-0.05, -0.075, -0.087]
+>>> [round(float(v), 3) for v in log_error(np.array([1.0, 2.0, 3.0]), 0.1, 0.0)]
+[-0.1, -0.2, -0.3]
 
-The prior over them is learnt from other layers: the logarithm of s from a regression on geometry (or on
-nothing), and the weights of a grid about it by a few steps of expectation maximisation.
+The logarithm of r is normal about a regression on geometry (or on nothing), cut off at r = 1: no error falls
+faster than the layer's own last step goes on to.
 """
 
 from __future__ import annotations
@@ -27,128 +28,90 @@ from jaxtyping import Float
 
 from geowall.wall.cells import Cell
 
-OFFSETS = np.linspace(-1.6, 1.6, 41)  # of log s from what geometry foretells
-BENDS = [(0.0, 0.0), *((p, g) for p in (0.15, 0.3, 0.45, 0.6, 0.75, 0.9) for g in (0.0, 0.15, 0.3))]
-GRID = np.array([(offset, *bend) for offset in OFFSETS for bend in BENDS])
-SIGMAS = (0.005, 0.01, 0.02, 0.04)  # of log error: training noise, and reading the error at a sparsity
-STEPS, SMOOTH = 6, 0.1  # of expectation maximisation; share of the broad start that stays in the weights
-STRAIGHT_FLOOR_GROWING = (0.4, 0.45, 0.15)  # how credible each kind of curve is before any layer is seen
-SPREAD = 0.35  # of log s, where no other layer is known
-LEAST_SLOPE = 0.01  # narrower dictionaries that fall more slowly than this count as this slow
+LEAST_SAVING = 0.005  # of log error a doubling: one that saves less counts as saving this
+FASTEST, SLOWEST = -2.5, 0.5  # log r of a layer is read within these: noise in small savings goes beyond
+NOISE = 0.01  # of log error: training, and reading the error at a sparsity
+BROAD = {"shrink": (-0.6, 0.5), "saving": (np.log(0.1), 0.8)}  # where no layer is known: centre and spread
+LEAST_SPREAD = 0.1  # of log r, however much the teachers agree
+FEW = 3  # layers that are too few to know a spread by
 
-Weights = Float[np.ndarray, " grid"]
+UNSTRETCHED = (1.0, 1.0, 1.0, 1.0)
+
+Terms = Float[np.ndarray, " term"]
 
 
 @dataclass(frozen=True)
 class Prior:
-    """Weights over GRID, the regression that its offsets are counted from, and the noise of log error."""
+    """What the teachers say: log r and the log of the last saving, each a regression and a spread about it.
 
-    weights: Weights
-    coefficients: Float[np.ndarray, " term"]
-    features: tuple[str, ...]
-    sigma: float
-    n_layers: int
-    wobble: float = 0.0  # standard deviation of log error ahead, beyond what the grid and sigma explain
-
-    def level(self, cell: Cell) -> float:
-        """The log slope that geometry foretells for a cell."""
-        return float(row(cell, self.features) @ self.coefficients)
-
-
-def relative(u: object, log_slope: object, phi: object, growth: object = 0.0) -> np.ndarray:
-    """log L(n) / L(n_ref) at u = log n / n_ref; arguments broadcast against each other."""
-    u, phi, growth = (np.asarray(v, float) for v in (u, phi, growth))
-    rest = 1.0 - phi
-    return np.log(rest * np.exp(-(np.exp(log_slope) + phi * growth) / rest * u) + phi * np.exp(growth * u))
-
-
-def shapes(u: Float[np.ndarray, " width"], level: float) -> Float[np.ndarray, "width grid"]:
-    """``relative`` at every point of GRID."""
-    return relative(u[:, None], level + GRID[:, 0], GRID[:, 1], GRID[:, 2])
-
-
-def local_slope(cell: Cell) -> float:
-    """-d log L / d log n of the two widest dictionaries of a cell, at least LEAST_SLOPE."""
-    x, y = cell.x[-2:], cell.y[-2:]
-    return max(LEAST_SLOPE, float((y[0] - y[-1]) / (x[-1] - x[0])))
-
-
-def learn(others: Sequence[Cell], octaves: float, features: Sequence[str] = ()) -> Prior:
-    """The prior that ``others`` teach for predictions ``octaves`` doublings ahead; models count the same.
-
-    Each layer is anchored as many doublings before its own widest dictionary (or at its second narrowest),
-    so that it shows how such curves go on. Layers that lack a feature are left out; without any layer the
-    prior is broad about a slope of 0.2.
+    ``stretch`` is by how much the ends of intervals (95 % and 80 % below, 80 % and 95 % above the median)
+    must be further out than the spreads put them, to hold what they should (:mod:`geowall.wall.calibrate`).
     """
-    known = [c for c in others if len(c.widths) > 1 and all(c.geometry.get(f, 0) > 0 for f in features)]
-    anchors = [anchor(cell, octaves) for cell in known]
-    slopes = np.log([local_slope(c.up_to(a)) for c, a in zip(known, anchors, strict=True)])
-    share = _shares(known)
-    coefficients, levels = _regress(known, slopes, share, features)
-    spread = float(np.sqrt(share @ (slopes - levels) ** 2)) if len(known) > 3 else SPREAD
-    start = broad(max(spread, 0.05))
-    squares = [squared_misfit(c, a, level) for c, a, level in zip(known, anchors, levels, strict=True)]
-    freedom = np.array([len(c.widths) - 1 for c in known])
-    fits = [_maximise(np.array(squares).reshape(-1, len(GRID)), freedom, share, s, start) for s in SIGMAS]
-    best = int(np.argmax([evidence for _, evidence in fits])) if known else 2
-    weights, sigma = fits[best][0], SIGMAS[best]
-    parts = [(c.up_to(a), c.beyond(a), level) for c, a, level in zip(known, anchors, levels, strict=True)]
-    wobble = _wobble(parts, share, weights, sigma)
-    return Prior(weights, coefficients, tuple(features), sigma, len(known), wobble)
+
+    shrink: Terms
+    shrink_spread: float
+    saving: Terms
+    saving_spread: float
+    features: tuple[str, ...]
+    n_layers: int
+    stretch: tuple[float, ...] = UNSTRETCHED
 
 
-def ahead(
-    cell: Cell, x: Float[np.ndarray, " width"], level: float, weights: Weights, sigma: float
-) -> tuple[Float[np.ndarray, "width grid"], Weights]:
-    """Log error at log widths ``x`` for each point of GRID, and the points' weights once ``cell`` is seen."""
-    # The best width so far: shapes fall there, and what is wider may rise where training falls short.
-    reference = cell.widths[int(np.argmin(cell.losses))]
-    squares = squared_misfit(cell, reference, level)
-    seen = weights * np.exp(-0.5 * (squares - squares.min()) / sigma**2)
-    start = (cell.y[:, None] - shapes(cell.x - np.log(reference), level)).mean(axis=0)
-    return start + shapes(x - np.log(reference), level), seen / seen.sum()
+def log_error(octaves: object, saving: object, log_r: object, gap: object = 1.0) -> np.ndarray:
+    """Log error relative to the widest dictionary, ``octaves`` doublings beyond it.
+
+    ``saving`` is what a doubling saved in the mean over the last ``gap`` doublings. Arguments broadcast.
+    """
+    u, saving, g, gap = (np.asarray(v, float) for v in (octaves, saving, log_r, gap))
+    rate = np.where(np.abs(g) < 1e-6, -1e-6, g)
+    start = rate * gap / -np.expm1(-rate * gap)  # the saving at the widest, over its mean in the gap
+    return -saving * start * np.expm1(rate * u) / rate
 
 
-def squared_misfit(cell: Cell, at: int, level: float) -> Weights:
-    """Squared error of each point of GRID, the log error at the anchor ``at`` fitted to the cell."""
-    left = cell.y[:, None] - shapes(cell.x - np.log(at), level)
-    return ((left - left.mean(axis=0)) ** 2).sum(axis=0)
+def savings(cell: Cell) -> tuple[Float[np.ndarray, " gap"], Float[np.ndarray, " gap"]]:
+    """What a doubling saved of log error between neighbouring widths, and where the gaps have their middles.
+
+    Middles are counted in doublings. A dictionary that does worse than a narrower one was short of training:
+    it saves nothing.
+    """
+    y, octaves = np.minimum.accumulate(cell.y), cell.x / np.log(2)
+    return -np.diff(y) / np.diff(octaves), (octaves[1:] + octaves[:-1]) / 2
 
 
-def broad(spread: float) -> Weights:
-    """Normal weights over offsets, half again as wide as ``spread``; over bends, STRAIGHT_FLOOR_GROWING."""
-    kinds = np.where(GRID[:, 1] == 0, 0, np.where(GRID[:, 2] == 0, 1, 2))
-    bends = np.array(STRAIGHT_FLOOR_GROWING)[kinds] / np.bincount(kinds)[kinds]
-    weights = np.exp(-0.5 * (GRID[:, 0] / (1.5 * spread)) ** 2) * bends
-    return weights / weights.sum()
+def last_saving(cell: Cell) -> float:
+    """What the last doubling of a cell saved, at least LEAST_SAVING."""
+    gap = np.log2(cell.widths[-1] / cell.widths[-2])
+    return max(LEAST_SAVING, float((min(cell.y[:-1]) - min(cell.y)) / gap))
 
 
-def anchor(cell: Cell, octaves: float) -> int:
-    """The width from which a cell's widest dictionary is about ``octaves`` doublings away."""
-    widths = np.array(cell.widths, float)
-    place = int(np.argmin(np.abs(np.log2(widths[-1] / widths) - octaves)))
-    return int(cell.widths[max(1, place)])
+def log_ratios(cell: Cell) -> Float[np.ndarray, " pair"]:
+    """Log of each saving over the one before it, a doubling; none after a saving that is hardly one."""
+    saved, middles = savings(cell)
+    before = saved[:-1] > LEAST_SAVING
+    ratio = np.log(np.maximum(saved[1:], LEAST_SAVING)[before] / saved[:-1][before])
+    return np.clip(ratio / np.diff(middles)[before], FASTEST, SLOWEST)
 
 
-def row(cell: Cell, features: Sequence[str]) -> Float[np.ndarray, " term"]:
+def learn(others: Sequence[Cell], features: Sequence[str] = ()) -> Prior:
+    """The prior that ``others`` teach; models count the same, and so do the layers of one.
+
+    A layer of three or more widths shows how its savings shrink, one of two what its last doubling saved.
+    Layers that lack a feature are left out; without any layer the prior is broad.
+    """
+    able = [c for c in others if len(c.widths) > 1 and all(c.geometry.get(f, 0) > 0 for f in features)]
+    shown = [(cell, log_ratios(cell)) for cell in able if len(cell.widths) > 2]
+    shown = [(cell, ratios) for cell, ratios in shown if len(ratios)]
+    share = _shares([cell for cell, _ in shown])
+    each = [(cell, r, s / len(rs)) for (cell, rs), s in zip(shown, share, strict=True) for r in rs]
+    shrink, spread = _regress(each, len(shown), features, BROAD["shrink"])
+    last = [(c, np.log(last_saving(c)), s) for c, s in zip(able, _shares(able), strict=True)]
+    saving, saving_spread = _regress(last, len(able), features, BROAD["saving"])
+    return Prior(shrink, max(spread, LEAST_SPREAD), saving, saving_spread, tuple(features), len(shown))
+
+
+def row(cell: Cell, features: Sequence[str]) -> Terms:
     """The regressors of a cell: one, and the logarithms of its summaries."""
     return np.array([1.0, *(np.log(cell.geometry[name]) for name in features)])
-
-
-def _wobble(
-    parts: Sequence[tuple[Cell, Cell, float]], share: np.ndarray, weights: Weights, sigma: float
-) -> float:
-    """What predictions of the teachers' own wide dictionaries miss, beyond what they expect to miss."""
-    excess, total = 0.0, 0.0
-    for (narrow, wide, level), own in zip(parts, share, strict=True):
-        if not wide.widths:
-            continue
-        means, seen = ahead(narrow, wide.x, level, weights, sigma)
-        middle = means @ seen
-        expected = (means - middle[:, None]) ** 2 @ seen + sigma**2 * (1 + 1 / len(narrow.widths))
-        excess += own * float(((wide.y - middle) ** 2 - expected).mean())
-        total += own
-    return float(np.sqrt(max(0.0, excess / total))) if total else 0.0
 
 
 def _shares(known: Sequence[Cell]) -> Float[np.ndarray, " layer"]:
@@ -158,29 +121,14 @@ def _shares(known: Sequence[Cell]) -> Float[np.ndarray, " layer"]:
 
 
 def _regress(
-    known: Sequence[Cell], slopes: np.ndarray, share: np.ndarray, features: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted least squares of log slopes on geometry; the mean alone where layers are too few."""
-    if len(known) <= len(features) + 2:
-        level = float(slopes.mean()) if len(known) else float(np.log(0.2))
-        return np.array([level] + [0.0] * len(features)), np.full(len(known), level)
-    design, root = np.array([row(cell, features) for cell in known]), np.sqrt(share)
-    coefficients = np.linalg.lstsq(design * root[:, None], slopes * root, rcond=None)[0]
-    return coefficients, design @ coefficients
-
-
-def _maximise(
-    squares: Float[np.ndarray, "layer grid"],
-    freedom: np.ndarray,
-    share: np.ndarray,
-    sigma: float,
-    start: Weights,
-) -> tuple[Weights, float]:
-    """Weights after a few steps, and the log evidence of the layers under them."""
-    likelihoods, weights = np.exp(-0.5 * squares / sigma**2), start
-    for _ in range(STEPS if len(squares) else 0):
-        joint = likelihoods * weights
-        posterior = joint / np.maximum(joint.sum(axis=1, keepdims=True), 1e-300)
-        weights = (1 - SMOOTH) * (share @ posterior) + SMOOTH * start
-    evidence = np.log(np.maximum(likelihoods @ weights, 1e-300)) - freedom * np.log(sigma)
-    return weights, float((share * evidence).sum())
+    seen: Sequence[tuple[Cell, float, float]], n: int, features: Sequence[str], broad: tuple[float, float]
+) -> tuple[Terms, float]:
+    """Weighted least squares on geometry and the spread about it; the mean alone where layers are too few."""
+    if not seen:
+        return np.array([broad[0]] + [0.0] * len(features)), broad[1]
+    values, share = np.array([v for _, v, _ in seen]), np.array([s for _, _, s in seen])
+    used = tuple(features) if n > len(features) + 2 else ()
+    design, root = np.array([row(cell, used) for cell, _, _ in seen]), np.sqrt(share)
+    found = np.linalg.lstsq(design * root[:, None], values * root, rcond=None)[0]
+    spread = float(np.sqrt(share @ (values - design @ found) ** 2)) if n > FEW else broad[1]
+    return np.concatenate([found, np.zeros(len(features) - len(used))]), spread
