@@ -93,28 +93,28 @@ def profiles(laws: pd.DataFrame, k: float) -> str:
 
 def sparsities(found: pd.DataFrame, k: float, beside: list[float]) -> str:
     """Say why the lab is read at ``k``, and what its floors are there and ``beside``."""
-    cells, outside = (found.groupby("k")[name].sum() for name in ("n_cells", "n_outside"))
-    fewest, most = outside.idxmin(), max(beside)
-    behind = with_series(found[found["k"].isin([k, most]) & (found["n_behind"] > 0)])
-    said = {
-        at: ", ".join(f"{n} of {of} ({name})" for name, n, of in rows.to_numpy()) or "none"
-        for at in (k, most)
-        for rows in [behind.loc[behind["k"] == at, ["series", "n_behind", "n_layers"]]]
+    cells, beyond = (found.groupby("k")[name].sum() for name in ("n_cells", "n_outside"))
+    fewest, near = beyond.idxmin(), sorted({*beside, k})
+    table = with_series(found[found["k"].isin(near)]).sort_values("k")
+    counts = {
+        at: counted({row.series: (row.n_behind, row.n_layers) for row in rows.itertuples()})
+        for at, rows in table.groupby("k")
     }
-    shares = with_series(found[found["n_floors"] > 0])
-    floors = "; ".join(
-        f"{name} {spoken([f'{row.floor_share:.0%}' for row in rows.itertuples()])}"
-        for name, rows in shares[shares["k"].isin([*beside, k])].sort_values("k").groupby("series")
+    behind = "; ".join(f"at $k$ = {at:g} at {said} layers" for at, said in counts.items())
+    shares = "; ".join(
+        f"{name} {spoken([f'{share:.0%}' for share in rows['floor_share'].dropna()])}"
+        for name, rows in table.groupby("series")
     )
     return (
-        f"So $k$ = {k:g} is a choice. It is where chapters 08 and 09 and `geowall plan` read the lab too. "
-        f"There {outside[k]} of {cells[k]} pairs of layer and width, over all grids, lie beyond their "
-        f"checkpoints, against {outside[fewest]} at $k$ = {fewest:g}, where it is the fewest. "
-        f"Denser is not better: at $k$ = {most:g} it is {outside[most]}, and the widest dictionary has a "
-        f"larger error than a narrower one at {said[most]} layers, against {said[k]} at $k$ = {k:g}. A floor "
-        "fitted there is partly the floor of dictionaries that were not trained out. The choice matters: at "
-        f"$k$ = {spoken([f'{at:g}' for at in sorted({*beside, k})])} the median floor over the smallest "
-        f"error is, in this order, {floors}."
+        f"So $k$ = {k:g} is a choice. Chapters 08 and 09 and `geowall plan` read the lab there too. Over all "
+        f"grids {beyond[k]} of {cells[k]} pairs of layer and width then lie beyond their checkpoints; the "
+        f"fewest, {beyond[fewest]}, do at $k$ = {fewest:g}, and at $k$ = "
+        + spoken([f"{at:g} {beyond[at]}" for at in near if at != k])
+        + " do. The widest dictionary within its checkpoints has a larger error than a narrower one "
+        f"{behind}. A floor fitted to such curves is partly one of dictionaries that were not trained out. "
+        "And the choice "
+        f"matters: at $k$ = {spoken([f'{at:g}' for at in near])} the median "
+        f"floor over the smallest error is, in this order, {shares}."
     )
 
 
@@ -223,19 +223,24 @@ def recovered(found: pd.DataFrame) -> str:
     noise = found.groupby("fit")["sigma"].first()
     straight = found[found["fit"] == "no_floor"].set_index("quantity")
     worst = found.loc[found[found["fit"] == "surface_drawn"]["coverage"].idxmin()]
+    why = (
+        ""
+        if worst["floor_share"]
+        else ": a fitted floor cannot be below zero, so that where there is none it "
+        "is too large on average, and each draw adds the same again; and residuals are smaller than the "
+        "deviations that made them"
+    )
     return (
         f"With the noise of the lab's curves, {noise['curve']:.1%} of an error, profile intervals of curves "
         f"hold the floor {held['floor', 'curve']} of the time and the exponent "
         f"{held['alpha_width', 'curve']}. Surfaces are tried at the scatter that the lab's surfaces leave, "
         f"{noise['surface']:.1%}: their profiles hold the floor {held['floor', 'surface']} and the exponent "
-        f"{held['alpha_width', 'surface']} of the time. Checkpoints drawn again do worse, "
-        f"{held['floor', 'surface_drawn']} and {held['alpha_width', 'surface_drawn']}, worst where a floor "
-        f"of {worst['floor_share']:.0%} is planted: a fitted floor cannot be below zero, so that where there "
-        "is none it is too large on average, and each draw adds the same again; and residuals are smaller "
-        "than the deviations that made them. Surfaces below therefore have profile intervals. Those of "
-        "$\\beta_n$ and $\\gamma$, documents and checkpoints drawn, hold what is planted "
+        f"{held['alpha_width', 'surface']} of the time. Checkpoints drawn again hold them "
+        f"{held['floor', 'surface_drawn']} and {held['alpha_width', 'surface_drawn']}, least where a floor "
+        f"of {worst['floor_share']:.0%} is planted{why}. Surfaces therefore have profile intervals here. "
+        "Those of $\\beta_n$ and $\\gamma$, documents and checkpoints drawn, hold what is planted "
         f"{straight.loc['beta_n', 'coverage']:.0%} and {straight.loc['gamma', 'coverage']:.0%} of the time "
-        f"({straight['n_curves'].max()} surfaces a setting). {_seen(found)}"
+        f"({straight['n_curves'].max()} laws a setting). {_seen(found)}"
     )
 
 
