@@ -135,7 +135,9 @@ def test_the_sentences_carry_the_tables_numbers(data):
         laws_words.budgets(data["budgets"]), laws_words.subsets(data["subsets"], K),
         laws_words.sparsities(data["by_k"], K, [12]), laws_words.coefficients(data["laws"]),
         laws_words.rivals(data["forms"], data["kinds"]),
-        laws_words.learned_lab(data["floors"], data["subsets"], data["budgets"], data["kinds"], K),
+        laws_words.learned_lab(
+            data["floors"], data["whole"], data["subsets"], data["budgets"], data["kinds"], K
+        ),
     ]  # fmt: skip
     assert all("nan" not in text and len(text) > 80 for text in texts)
 
@@ -167,7 +169,7 @@ def test_each_grid_says_what_leaving_widths_out_does_to_zero(data):
     said = laws_words.subsets(data["subsets"], K)
     assert count in said and "At k = 12 zero stays outside" in said
     caption = laws_floors.fig_subsets(data["subsets"], K).usermeta["caption"]
-    assert caption.count("lab-small, TopK") == len(laws_floors.ORDER) and count in caption
+    assert caption.count("lab-small, TopK") == len(laws_floors.SHOWN) and count in caption
 
 
 def test_every_planted_exponent_is_in_the_sentence(data):

@@ -204,7 +204,7 @@ def fig_coefficients(laws: pd.DataFrame) -> alt.TopLevelMixin:
     ]
     said = "; ".join(said).replace(" -", " −")
     return theme.finish(
-        alt.hconcat(*panels, spacing=14),
+        alt.vconcat(*panels, spacing=12),
         "coefficients",
         caption="Coefficients of the surface without a floor ({eq}`eq-07-surface`) at every layer, between "
         "the same two widths as in {numref}`fig-exponent-profiles`, with the middle 95 % of draws of "
@@ -233,14 +233,14 @@ def _coefficient(table: pd.DataFrame, name: str, title: str) -> alt.LayerChart:
     shown = alt.Scale(domain=list(table[ends].stack().quantile([0.03, 0.97])), clamp=True)
     y = alt.Y(f"{name}:Q", title=title, scale=shown).axis(tickCount=5)
     x = alt.X("at:Q", title="layer").axis(grid=False, tickMinStep=1, tickCount=6)
-    legend = alt.Legend(orient="top", columns=2, symbolType="circle", symbolOpacity=1)
+    legend = alt.Legend(orient="top", columns=4, symbolType="circle", symbolOpacity=1)
     base = alt.Chart(rows).encode(x=x, color=shades(table, legend=legend))
     tooltip = ["series:N", "layer:Q", *[alt.Tooltip(f"{c}:Q", format=".3f") for c in (name, *ends)]]
     bars = base.mark_rule(strokeWidth=1.2, opacity=0.6).encode(
         y=alt.Y(f"{ends[0]}:Q", scale=shown), y2=ends[1]
     )
     dots = base.mark_circle(size=30, opacity=1).encode(y=y, tooltip=tooltip)
-    return alt.layer(bars, dots).properties(width=240, height=210)
+    return alt.layer(bars, dots).properties(width=520, height=160)
 
 
 def fig_showcase(points: pd.DataFrame, floors: pd.DataFrame, agreed: pd.DataFrame) -> alt.TopLevelMixin:

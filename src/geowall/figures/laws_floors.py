@@ -21,6 +21,7 @@ NAMES = {
     "without_narrowest": "without the narrowest",
 }
 ORDER = list(NAMES)
+SHOWN = ("kept", "without_widest", "without_narrowest")  # choices of widths that captions count
 FITS = {"curve": "curve", "surface": "surface", "surface_drawn": "surface, checkpoints drawn"}
 FORMS = {
     "no_floor": "no floor",
@@ -105,7 +106,7 @@ def fig_subsets(subsets: pd.DataFrame, k: float) -> alt.TopLevelMixin:
     dots = filled_or_open(
         alt.Chart(rows), "datum.decided", 34, x=x, y=y, yOffset=offset, color=colour, tooltip=hover
     )
-    said = "; ".join(f"{NAMES[subset]}, {outside(own, subset)}" for subset in ORDER)
+    said = "; ".join(f"{NAMES[subset]}, {outside(own, subset)}" for subset in SHOWN)
     return theme.finish(
         alt.layer(*dots).properties(width=400, height=290),
         "subsets",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import pandas as pd
+from scipy import stats
 
 from geowall.figures.laws import coefficients as lab_coefficients
 from geowall.figures.laws import on_stream, with_series
@@ -96,11 +97,16 @@ def sparsities(found: pd.DataFrame, k: float, beside: list[float]) -> str:
     cells, beyond = (found.groupby("k")[name].sum() for name in ("n_cells", "n_outside"))
     fewest, near = beyond.idxmin(), sorted({*beside, k})
     table = with_series(found[found["k"].isin(near)]).sort_values("k")
-    counts = {
-        at: counted({row.series: (row.n_behind, row.n_layers) for row in rows.itertuples()})
-        for at, rows in table.groupby("k")
-    }
-    behind = "; ".join(f"at $k$ = {at:g} at {said} layers" for at, said in counts.items())
+    behind = []
+    for at, rows in table.groupby("k"):
+        some = rows[rows["n_behind"] > 0].sort_values("series")
+        said = (
+            counted({row.series: (row.n_behind, row.n_layers) for row in some.itertuples()})
+            if len(some)
+            else "none"
+        )
+        behind.append(f"at $k$ = {at:g} at {said}")
+    others = spoken([f"{beyond[at]} at $k$ = {at:g}" for at in near if at != k])
     shares = "; ".join(
         f"{name} {spoken([f'{share:.0%}' for share in rows['floor_share'].dropna()])}"
         for name, rows in table.groupby("series")
@@ -108,11 +114,9 @@ def sparsities(found: pd.DataFrame, k: float, beside: list[float]) -> str:
     return (
         f"So $k$ = {k:g} is a choice. Chapters 08 and 09 and `geowall plan` read the lab there too. Over all "
         f"grids {beyond[k]} of {cells[k]} pairs of layer and width then lie beyond their checkpoints; the "
-        f"fewest, {beyond[fewest]}, do at $k$ = {fewest:g}, and at $k$ = "
-        + spoken([f"{at:g} {beyond[at]}" for at in near if at != k])
-        + " do. The widest dictionary within its checkpoints has a larger error than a narrower one "
-        f"{behind}. A floor fitted to such curves is partly one of dictionaries that were not trained out. "
-        "And the choice "
+        f"fewest are {beyond[fewest]}, at $k$ = {fewest:g}, and it is {others}. Of the layers, the widest "
+        f"dictionary within its checkpoints has a larger error than a narrower one {'; '.join(behind)}. A "
+        "floor fitted to such curves is partly one of dictionaries that were not trained out. And the choice "
         f"matters: at $k$ = {spoken([f'{at:g}' for at in near])} the median "
         f"floor over the smallest error is, in this order, {shares}."
     )
@@ -222,6 +226,8 @@ def recovered(found: pd.DataFrame) -> str:
     }
     noise = found.groupby("fit")["sigma"].first()
     straight = found[found["fit"] == "no_floor"].set_index("quantity")
+    n = int(straight["n_curves"].max())
+    ends = stats.binom.ppf([0.025, 0.975], n, 0.95) / n
     worst = found.loc[found[found["fit"] == "surface_drawn"]["coverage"].idxmin()]
     why = (
         ""
@@ -240,7 +246,8 @@ def recovered(found: pd.DataFrame) -> str:
         f"of {worst['floor_share']:.0%} is planted{why}. Surfaces therefore have profile intervals here. "
         "Those of $\\beta_n$ and $\\gamma$, documents and checkpoints drawn, hold what is planted "
         f"{straight.loc['beta_n', 'coverage']:.0%} and {straight.loc['gamma', 'coverage']:.0%} of the time "
-        f"({straight['n_curves'].max()} laws a setting). {_seen(found)}"
+        f"({n} laws a setting, at which 95 % shows as {ends[0]:.0%} to {ends[1]:.0%} by "
+        f"chance). {_seen(found)}"
     )
 
 
@@ -431,11 +438,13 @@ def told_apart(found: pd.DataFrame) -> str:
                 for share, row in seen.iterrows()
             )
         )
+    low = found["alpha_width"].min()
+    seen = found[(found["alpha_width"] == low) & (found["floor_share"] > 0)]["decided"].max()
     return (
         "How far is such a count to be trusted? With laws planted on these same checkpoints and the scatter "
         f"that the lab's surfaces leave ({found['sigma'].iloc[0]:.1%} of an error), a form that stops is "
-        f"found best at these: {'; '.join(said)}. So with a small exponent the count cannot show a floor, "
-        "whatever its size, and no count of the kind is a proof."
+        f"found best at these: {'; '.join(said)}. Under an exponent of {low:g} no planted floor is seen at "
+        f"more than {seen:.0%} of layers, whatever its size: there a count that finds no floor says little."
     )
 
 
@@ -467,19 +476,23 @@ def learned_published(floors: pd.DataFrame, agreed: pd.DataFrame, split: pd.Data
 
 
 def learned_lab(
-    floors: pd.DataFrame, subsets: pd.DataFrame, budgets: pd.DataFrame, kinds: pd.DataFrame, k: float
-) -> str:
+    floors: pd.DataFrame, surfaces: pd.DataFrame, subsets: pd.DataFrame, budgets: pd.DataFrame,
+    kinds: pd.DataFrame, k: float,
+) -> str:  # fmt: skip
     """Sum up the lab: do floors exist here, or can it not be decided?"""
     own = on_stream(floors[floors["source"] == "lab"])
     own = own[(own["k"] == k) & (own["schedule"] == "matched")]
     lean = on_stream(subsets[(subsets["source"] == "lab") & (subsets["k"] == k)])
     lean = lean[lean["schedule"] == "matched"]
     lean = lean[lean["subset"] == "without_widest"]
+    whole = surfaces[(surfaces["source"] == "lab") & (surfaces["k"] == k)]
     levels = budgets[budgets["quantity"] == "floor"]
     medians, n = levels.groupby("schedule")["value"].median(), levels["layer"].nunique()
     return (
         f"* **At matched budgets the lab levels off** at {counted(_by_series(own, own['low'] > 0))} "
-        f"layers, and without the widest dictionary at {counted(_by_series(lean, lean['low'] > 0))}.\n"
+        f"layers, and without the widest dictionary at {counted(_by_series(lean, lean['low'] > 0))}. "
+        "By a surface over all sparsities and the layer's own scatter zero is outside at "
+        f"{counted(_by_series(whole, whole['low'] > 1e-3 * whole['floor']))}.\n"
         f"* **This does not make it a wall.** At {f'the {n} layers' if n > 1 else 'the one layer'} where "
         f"wide dictionaries were also trained longer, the floor goes from {medians['matched']:.3f} to "
         f"{medians['scaled']:.3f}.\n"
