@@ -47,24 +47,29 @@ def data():
     files = (published.LAYERS, published.CHECKPOINTS, printed.FLOORS, published.SHOWCASE)
     layers, inventory, floors_printed, showcase = map(published.read, files)
     paper = printed.laws(layers, inventory, floors_printed, [25, 50])
-    chords = exponents.exponents(grid, [12, K], [128, 512], n_bootstrap=20)
+    only = where(grid, site="res")
+    whole = surfaces.surfaces(only[only["l0"] < 40], [K], 20)
+    chords = exponents.exponents(grid, [12, K], [128, 512], n_bootstrap=20, laws=whole)
     points, cells = lab.showcase_cells(showcase, inventory), sparsity.cells(grid, [12, K])
     floors = intervals.floors(lab.measured(points, cells))
-    only = where(grid, site="res")
+    covered, measured = sparsity.coverage(only, [12, K]), where(floors, source="lab")
+    part = cells[cells["k"].isin([12, K]) & ~cells["extrapolated"]]
     return {
         "points": points, "cells": cells, "floors": floors,
         "agreed": agreement.agreement(floors, floors_printed, points),
         "laws": tables.layer_laws(paper, chords, floors.assign(form="with_floor")),
         "budgets": lab.budgets(cells, chords, K), "split": attenuation.table(floors, [128, 512]),
-        "subsets": intervals.floors(cells[cells["k"] == K], ("kept", "without_widest", "without_narrowest")),
+        "subsets": intervals.floors(part, intervals.SUBSETS),
         "redrawn": redrawn.floors(only, K, 20), "sites": lab.sites(cells, chords, K),
         "forms": (forms := rivals.rivals(lab.for_rivals(points, only[only["l0"] < 40]))),
         "kinds": rivals.families(forms),
         "planted": planted.planted([3, 5], [0.0, 0.6], [0.01], n_curves=40),
-        "recovered": planted_surfaces.recovered(only[only["l0"] < 40], K, 0.01, [0.8], [0.0, 0.9], 1, 20),
+        "recovered": planted_surfaces.recovered(
+            only[only["l0"] < 40], K, (0.01, 0.04), [0.8], [0.0, 0.9], n_bootstrap=20
+        ),
         "apart": planted_surfaces.told_apart(only[only["l0"] < 40], K, 0.02, [0.8], [0.0, 0.9]),
-        "covered": sparsity.coverage(grid, [12, K]), "loo": sparsity.leave_one_out(only),
-        "whole": surfaces.surfaces(only[only["l0"] < 40], [K], 20),
+        "covered": covered, "by_k": lab.by_sparsity(covered, cells, measured),
+        "loo": sparsity.leave_one_out(only), "whole": whole,
         "training": lab.training(only), "dropped": filters.tally(filters.marked(cells)),
     }  # fmt: skip
 
@@ -73,16 +78,17 @@ def data():
 def charts(data):
     return [
         laws.fig_profiles(data["laws"], K),
-        laws.fig_sparsities(data["laws"]),
+        laws.fig_sparsities(data["laws"], data["by_k"]),
         laws.fig_showcase(data["points"], data["floors"], data["agreed"]),
         laws_floors.fig_planted(data["planted"]),
         laws_floors.fig_floors(data["floors"], data["redrawn"], K),
         laws_explorer.fig_explorer(data["cells"], data["points"], data["floors"], K),
-        laws_floors.fig_subsets(data["subsets"]),
+        laws_floors.fig_subsets(data["subsets"], K),
         laws_floors.fig_budgets(data["budgets"]),
         laws_floors.fig_attenuation(data["split"], K),
         laws_floors.fig_rivals(data["forms"]),
         laws_floors.fig_recovered(data["recovered"]),
+        laws.fig_coefficients(data["laws"]),
     ]
 
 
@@ -93,7 +99,7 @@ def test_the_worked_examples(module):
 
 def test_every_chart_says_what_it_shows(charts):
     names = [chart.usermeta["name"] for chart in charts]
-    assert len(set(names)) == len(charts) == 11
+    assert len(set(names)) == len(charts) == 12
     for chart in charts:
         assert len(chart.usermeta["caption"]) > 60
         assert len(chart.usermeta["alt"]) > 40
@@ -126,9 +132,12 @@ def test_the_sentences_carry_the_tables_numbers(data):
         laws_words.recovered(data["recovered"]),
         laws_words.told_apart(data["apart"]),
         laws_words.filters(data["dropped"]), laws_words.floors(data["floors"], data["whole"], K),
-        laws_words.budgets(data["budgets"]), laws_words.subsets(data["subsets"]),
+        laws_words.budgets(data["budgets"]), laws_words.subsets(data["subsets"], K),
+        laws_words.sparsities(data["by_k"], K, [12]), laws_words.coefficients(data["laws"]),
         laws_words.rivals(data["forms"], data["kinds"]),
-        laws_words.learned_lab(data["floors"], data["subsets"], data["budgets"], data["kinds"], K),
+        laws_words.learned_lab(
+            data["floors"], data["whole"], data["subsets"], data["budgets"], data["kinds"], K
+        ),
     ]  # fmt: skip
     assert all("nan" not in text and len(text) > 80 for text in texts)
 
@@ -151,3 +160,19 @@ def test_sites_are_compared_on_equal_widths_and_never_mixed(data, charts):
         laws_words.profiles(own, K) for own in (data["laws"], where(data["laws"], site="res"))
     )
     assert everywhere == stream
+
+
+def test_each_grid_says_what_leaving_widths_out_does_to_zero(data):
+    """In the caption and in the sentence, at the chosen sparsity and at the one beside it."""
+    rows = where(data["subsets"], k=K, subset="without_narrowest", site="res", schedule="scaled")
+    count = f"{int((rows['low'] > 0).sum())} of {len(rows)} (lab-small, scaled budget)"
+    said = laws_words.subsets(data["subsets"], K)
+    assert count in said and "At k = 12 zero stays outside" in said
+    caption = laws_floors.fig_subsets(data["subsets"], K).usermeta["caption"]
+    assert caption.count("lab-small, TopK") == len(laws_floors.SHOWN) and count in caption
+
+
+def test_every_planted_exponent_is_in_the_sentence(data):
+    both = pd.concat([data["apart"], data["apart"].assign(alpha_width=0.3, decided=0.21)])
+    said = laws_words.told_apart(both)
+    assert "exponent of 0.3" in said and "exponent of 0.8" in said and "21% of layers" in said

@@ -28,6 +28,7 @@ from geowall.laws.scaling import (
     surface,
     surfaces,
     tables,
+    uncertainty,
 )
 from geowall.laws.tables import pick, where
 from geowall.paths import GeowallError
@@ -134,6 +135,31 @@ def test_documents_drawn_again_cover_the_planted_exponent():
     assert abs(own["alpha_width"].mean() - (0.3 - 0.02 * np.log(12))) < 0.01
 
 
+def test_coefficients_hold_the_planted_ones_with_documents_and_checkpoints_drawn():
+    table = checkpoints(straight, layers=120, spread=0.03).assign(spread=0.02)
+    laws = surfaces.surfaces(table, [12.0], n_bootstrap=2)
+    found = exponents.exponents(table, [8.0, 12.0, 20.0], [128, 512], n_bootstrap=200, laws=laws)
+    for form in ("no_floor", "no_floor_all"):
+        own = where(found, form=form, k=12.0)
+        assert len(own) == 120
+        for name, truth in (("beta_n", -0.3), ("gamma", 0.02)):
+            held = own[f"{name}_low"].le(truth) & own[f"{name}_high"].ge(truth)
+            assert 0.9 <= held.mean() <= 0.995, (form, name)
+            assert own[f"{name}_low"].le(own[name]).all() and own[f"{name}_high"].ge(own[name]).all()
+    assert where(found, form="secant")["gamma_low"].isna().all()
+
+
+def test_a_layer_without_a_surface_borrows_the_scatter_of_its_source_and_another_source_has_none():
+    table = checkpoints(straight, layers=2, spread=0.03)
+    laws = surfaces.surfaces(table[table["layer"] == 0], [12.0], n_bootstrap=2)
+    other = table.assign(source="gemma")
+    known = uncertainty.scattered(pd.concat([table, other]), laws)
+    assert known.groupby("source")["scatter"].nunique().to_dict() == {"gemma": 0, "lab": 1}
+    found = exponents.exponents(pd.concat([table, other]), [8.0, 12.0], [128, 512], 5, laws=laws)
+    rows = where(found, form="no_floor_all").set_index("source")["gamma_low"]
+    assert rows["lab"].notna().all() and rows["gemma"].isna().all()
+
+
 # --- with a floor ------------------------------------------------------------------------------------------
 
 
@@ -202,6 +228,29 @@ def test_a_planted_surface_comes_back_from_checkpoints():
     np.testing.assert_allclose(found[["beta_n", "beta_k", "gamma"]].iloc[0], [-0.6, -0.4, 0.0], atol=1e-3)
 
 
+@pytest.mark.parametrize(("share", "alpha"), [(0.0, 0.8), (0.0, 0.3), (0.9, 0.8)])
+def test_profiles_of_surfaces_hold_what_is_planted_at_the_scatter_of_surfaces(share, alpha):
+    design = checkpoints(straight, layers=100)
+    table = planted_surfaces.planted(design, 16.0, alpha, share, 0.044, seed=0)
+    found = surfaces.surfaces(table, [16.0], n_bootstrap=2)
+    truths = {"": planted_surfaces.LEVEL * share, "alpha_": alpha}
+    for name, truth in truths.items():
+        held = found[f"{name}low"].le(truth + 1e-4) & found[f"{name}high"].ge(truth - 1e-4)
+        assert held.mean() >= 0.88, name
+    assert (found["low"] <= found["floor"] + 1e-9).all() and (found["high"] >= found["floor"] - 1e-9).all()
+    assert (found["alpha_low"] <= found["alpha_width"] + 1e-9).all()
+    np.testing.assert_allclose(found["scatter"].median(), 0.044, rtol=0.1)
+
+
+def test_the_exponent_of_a_surface_can_be_held():
+    rng = np.random.default_rng(0)
+    n, k = (v.ravel() for v in np.meshgrid(WIDTHS, L0))
+    y = np.log(floored(n, k)) + 0.02 * rng.standard_normal(len(n))
+    held = floors.surface(n, k, np.tile(y, (3, 1)), centre=16.0, alpha=np.array([0.2, 0.6, 1.5]))
+    np.testing.assert_allclose(held.at_k(16.0)[1], [0.2, 0.6, 1.5], rtol=1e-9)
+    assert (held.rss >= floors.surface(n, k, y[None]).rss * (1 - 1e-6)).all()
+
+
 def test_floors_with_documents_drawn_again_hold_the_truth():
     table = checkpoints(floored, layers=20, spread=0.01)
     found = redrawn.floors(table, 12.0, n_bootstrap=60)
@@ -252,7 +301,10 @@ def test_points_that_the_paper_dropped_are_fitted_where_every_width_is(showcase)
 
 def test_laws_planted_on_the_labs_design_come_back_with_their_intervals():
     made = checkpoints(straight, layers=8).assign(spread=0.005)
-    found = planted_surfaces.recovered(made, 20.0, 0.003, [0.6], [0.0, 0.6], n_bootstrap=60)
+    found = planted_surfaces.recovered(made, 20.0, (0.003, 0.003), [0.6], [0.0, 0.6], n_bootstrap=60)
+    straight_ones = where(found, fit="no_floor")
+    assert straight_ones["quantity"].tolist() == ["beta_n", "gamma"] and set(straight_ones["n_curves"]) == {8}
+    found = where(found, fit=["curve", "surface", "surface_drawn"])
     found = found.set_index(["fit", "quantity", "floor_share"]).sort_index()
     assert (found["bias"].abs() < 0.06).all() and (found["n_curves"] == 8).all()
     assert found.loc[("curve", "floor")]["coverage"].min() >= 0.75
@@ -297,6 +349,20 @@ def test_budgets_compare_the_same_widths_of_the_same_layers():
     assert where(found, quantity="floor_share")["wide"].tolist() == [512, 512]
     value = found.set_index(["quantity", "schedule"])["value"]
     assert value["floor_share", "scaled"] < 0.05 < value["floor_share", "matched"]
+
+
+def test_each_sparsity_says_what_it_can_reach_and_who_falls_behind():
+    table = checkpoints(floored, layers=2)
+    worse = (table["d_sae"] == 1024) & (table["layer"] == 1)
+    table.loc[worse, "nmse"] *= 2
+    table["nmse"] *= np.exp(0.001 * np.random.default_rng(0).standard_normal(len(table)))
+    cells = sparsity.cells(table, [12.0, 60.0], reach=1.25)
+    covered = sparsity.coverage(table, [12.0, 60.0])
+    found = lab.by_sparsity(covered, cells, intervals.floors(cells[~cells["extrapolated"]])).set_index("k")
+    assert found["n_cells"].tolist() == [10, 10] and found["n_outside"].tolist() == [0, 10]
+    assert found["n_behind"].tolist() == [1, 0] and found["n_floors"].tolist() == [2, 0]
+    assert np.isnan(found.loc[60.0, "floor_share"]) and 0 < found.loc[12.0, "floor_share"] < 1.1
+    assert sparsity.chosen_k(covered) == 12 and sparsity.chosen_k(covered, 16) == 16
 
 
 def test_a_floor_of_none_is_written_as_zero():

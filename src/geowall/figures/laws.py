@@ -139,38 +139,108 @@ def _profile(table: pd.DataFrame, title: str, width: int) -> alt.LayerChart:
     return alt.layer(*layers).properties(width=width, height=210, title=title)
 
 
-def fig_sparsities(laws: pd.DataFrame) -> alt.TopLevelMixin:
-    """Median exponent over layers against the sparsity at which it is read, lab and published."""
+def fig_sparsities(laws: pd.DataFrame, found: pd.DataFrame) -> alt.TopLevelMixin:
+    """Median exponent and median floor over layers against the sparsity at which they are read."""
     laws = on_stream(laws)
     paper = laws[(laws["source"] == "published") & (laws["form"] == "no_floor")]
     own = laws[laws["source"].isin(["lab", "gemma"])]
-    own = own[(own["form"] == "secant") & (own["architecture"] == "jumprelu")]
-    table = with_series(pd.concat([paper, own]))
+    table = with_series(pd.concat([paper, own[own["form"] == "secant"]]))
     grouped = table.groupby(["series", "colour", "k"], sort=False)["alpha_width"]
     rows = grouped.quantile([0.25, 0.5, 0.75]).unstack().reset_index()
     rows.columns = ["series", "colour", "k", "q25", "median", "q75"]
-    x = alt.X("k:Q", title="active latents k").scale(type="log", nice=False, padding=8)
-    x = x.axis(values=[8, 12, 16, 25, 32, 50, 75], grid=False)
-    legend = alt.Legend(orient="right", symbolType="circle", symbolOpacity=1)
-    base = alt.Chart(rows).encode(x=x, color=shades(rows, legend=legend))
+    legend = alt.Legend(orient="top", columns=3, symbolType="circle", symbolOpacity=1)
+    base = alt.Chart(rows).encode(x=_by_k(), color=shades(rows, legend=legend))
     band = base.mark_area(opacity=0.15).encode(y=alt.Y("q25:Q", title="width exponent α"), y2="q75:Q")
     line = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=32)).encode(
         y="median:Q", tooltip=["series:N", "k:Q", alt.Tooltip("median:Q", format=".3f")]
     )
-    steps = [_trend(own) for _, own in rows.groupby("series", sort=False)]
+    shares = with_series(found[found["n_floors"] > 0])
+    chart = alt.hconcat((band + line).properties(width=245, height=210), _shares(shares, rows), spacing=14)
+    steps = [_trend(own, "median") for _, own in rows.groupby("series", sort=False)]
+    floors = [_trend(own, "floor_share") for _, own in shares.groupby("series", sort=False)]
+    said = f"Exponents: {'; '.join(steps)}. Floors over the smallest error: {'; '.join(floors)}."
     return theme.finish(
-        (band + line).properties(width=350, height=220),
+        chart,
         "sparsities",
-        caption="Median width exponent over layers (band: the middle half) by the sparsity it is read at. "
-        + "; ".join(steps) + ".",
-        alt="Lines of width exponent against active latents for each model. " + "; ".join(steps) + ".",
-    )  # fmt: skip
+        caption="*Left:* median width exponent over layers (band: the middle half) by the sparsity it is "
+        "read at. *Right:* median floor over the smallest error of the same layers, where the grid has one. "
+        f"{said}",
+        alt=f"Lines of width exponent and of floor share against active latents for each grid. {said}",
+    )
 
 
-def _trend(rows: pd.DataFrame) -> str:
+def _by_k() -> alt.X:
+    x = alt.X("k:Q", title="active latents k").scale(type="log", nice=False, padding=8)
+    return x.axis(values=[8, 12, 16, 25, 50], grid=False)
+
+
+def _shares(table: pd.DataFrame, rows: pd.DataFrame) -> alt.Chart:
+    y = alt.Y("floor_share:Q", title="floor / smallest error").scale(zero=False).axis(format=".1f")
+    shown = ["series", "k", "floor_share", "n_floors", "n_clear", "n_outside", "n_behind", "n_layers"]
+    hover = ["series:N", "k:Q", alt.Tooltip("floor_share:Q", format=".2f")]
+    hover += [f"{name}:Q" for name in shown[3:]]
+    line = alt.Chart(table[shown]).mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=32))
+    line = line.encode(x=_by_k(), y=y, color=shades(rows), tooltip=hover)
+    return line.properties(width=245, height=210)
+
+
+def _trend(rows: pd.DataFrame, column: str) -> str:
     ends = rows.sort_values("k").iloc[[0, -1]]
-    values = " to ".join(f"{v:.2f}" for v in ends["median"])
+    values = " to ".join(f"{v:.2f}" for v in ends[column])
     return f"{ends['series'].iloc[0]}: {values} from k = {ends['k'].iloc[0]:g} to {ends['k'].iloc[1]:g}"
+
+
+def fig_coefficients(laws: pd.DataFrame) -> alt.TopLevelMixin:
+    """Coefficients of the surface without a floor by layer, with documents and checkpoints drawn again."""
+    table = coefficients(laws)
+    names = {"beta_n": "coefficient of log n, β_n", "gamma": "coefficient of log n log k, γ"}
+    panels = [_coefficient(table, name, title) for name, title in names.items()]
+    said = [
+        f"{series}: β_n {rows['beta_n'].median():.2f} (±{_half(rows, 'beta_n'):.2f} at the median "
+        f"layer), γ {rows['gamma'].median():.2f} (±{_half(rows, 'gamma'):.2f}), above zero at "
+        f"{int((rows['gamma_low'] > 0).sum())} and below at {int((rows['gamma_high'] < 0).sum())} of "
+        f"{len(rows)} layers"
+        for series, rows in table.groupby("series", sort=False)
+    ]
+    said = "; ".join(said).replace(" -", " −")
+    return theme.finish(
+        alt.vconcat(*panels, spacing=12),
+        "coefficients",
+        caption="Coefficients of the surface without a floor ({eq}`eq-07-surface`) at every layer, between "
+        "the same two widths as in {numref}`fig-exponent-profiles`, with the middle 95 % of draws of "
+        f"documents and checkpoints. Medians: {said}.",
+        alt=f"Two panels of coefficients with intervals against layer. {said}.",
+    )
+
+
+def coefficients(laws: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a layer and grid of the lab: its surface without a floor, which is one for all k."""
+    own = on_stream(laws[(laws["source"] == "lab") & (laws["form"] == "no_floor")])
+    own = own.drop_duplicates(["model", "architecture", "schedule", "layer"])
+    return with_series(own[own["gamma_low"].notna()])
+
+
+def _half(rows: pd.DataFrame, name: str) -> float:
+    return float(((rows[f"{name}_high"] - rows[f"{name}_low"]) / 2).median())
+
+
+def _coefficient(table: pd.DataFrame, name: str, title: str) -> alt.LayerChart:
+    ends = [f"{name}_low", f"{name}_high"]
+    rows = table[["series", "colour", "layer", name, *ends, "narrow", "wide"]]
+    rows = rows.astype({"narrow": float, "wide": float})
+    series = list(dict.fromkeys(rows["series"]))
+    rows["at"] = rows["layer"] + 0.18 * (rows["series"].map(series.index) - (len(series) - 1) / 2)
+    shown = alt.Scale(domain=list(table[ends].stack().quantile([0.03, 0.97])), clamp=True)
+    y = alt.Y(f"{name}:Q", title=title, scale=shown).axis(tickCount=5)
+    x = alt.X("at:Q", title="layer").axis(grid=False, tickMinStep=1, tickCount=6)
+    legend = alt.Legend(orient="top", columns=4, symbolType="circle", symbolOpacity=1)
+    base = alt.Chart(rows).encode(x=x, color=shades(table, legend=legend))
+    tooltip = ["series:N", "layer:Q", *[alt.Tooltip(f"{c}:Q", format=".3f") for c in (name, *ends)]]
+    bars = base.mark_rule(strokeWidth=1.2, opacity=0.6).encode(
+        y=alt.Y(f"{ends[0]}:Q", scale=shown), y2=ends[1]
+    )
+    dots = base.mark_circle(size=30, opacity=1).encode(y=y, tooltip=tooltip)
+    return alt.layer(bars, dots).properties(width=520, height=160)
 
 
 def fig_showcase(points: pd.DataFrame, floors: pd.DataFrame, agreed: pd.DataFrame) -> alt.TopLevelMixin:

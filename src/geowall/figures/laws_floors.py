@@ -21,6 +21,8 @@ NAMES = {
     "without_narrowest": "without the narrowest",
 }
 ORDER = list(NAMES)
+SHOWN = ("kept", "without_widest", "without_narrowest")  # choices of widths that captions count
+FITS = {"curve": "curve", "surface": "surface", "surface_drawn": "surface, checkpoints drawn"}
 FORMS = {
     "no_floor": "no floor",
     "with_floor": "with floor",
@@ -87,37 +89,41 @@ def _depth(rows: pd.DataFrame, name: str, table: pd.DataFrame) -> alt.LayerChart
     return alt.layer(thin, thick, dots).properties(width=250, height=120, title=name)
 
 
-def fig_subsets(subsets: pd.DataFrame) -> alt.TopLevelMixin:
+def fig_subsets(subsets: pd.DataFrame, k: float) -> alt.TopLevelMixin:
     """What the choice of widths does to the floors: a dot a layer, open where zero is in the interval."""
-    table = with_series(on_stream(subsets[subsets["source"] == "lab"]))
-    table = table[(table["architecture"] == "jumprelu") & (table["schedule"] == "matched")].assign(
-        chosen=lambda t: t["subset"].map(NAMES), decided=lambda t: t["low"] > 0
-    )
-    counts = table.groupby(["chosen", "model"], sort=False).agg(n=("decided", "sum"), of=("decided", "size"))
+    own = subsets[(subsets["source"] == "lab") & (subsets["k"] == k)]
+    table = with_series(on_stream(own))
+    table = table.assign(chosen=table["subset"].map(NAMES), decided=table["low"] > 0)
     rows = table[["series", "colour", "chosen", "layer", "floor_share", "decided", "n_widths", "alpha_width"]]
-    order = [NAMES[name] for name in ORDER]
-    y = alt.Y("chosen:N", sort=order, title=None).axis(
+    y = alt.Y("chosen:N", sort=[NAMES[name] for name in ORDER], title=None).axis(
         ticks=False, domain=False, labelLimit=160, labelPadding=10
     )
     x = alt.X("floor_share:Q", title="floor / smallest error").axis(format=".1f", tickCount=6)
     hover = ["series:N", "layer:Q", "n_widths:Q", alt.Tooltip("floor_share:Q", format=".2f")]
     hover.append(alt.Tooltip("alpha_width:Q", title="exponent with the floor", format=".2f"))
-    colour = shades(table, legend=alt.Legend(orient="top"))
+    colour = shades(table, legend=alt.Legend(orient="top", columns=2))
     offset = alt.YOffset("series:N")
     dots = filled_or_open(
-        alt.Chart(rows), "datum.decided", 40, x=x, y=y, yOffset=offset, color=colour, tooltip=hover
+        alt.Chart(rows), "datum.decided", 34, x=x, y=y, yOffset=offset, color=colour, tooltip=hover
     )
-    said = "; ".join(
-        f"{chosen}, {model}: {row['n']} of {row['of']}" for (chosen, model), row in counts.iterrows()
-    )
+    said = "; ".join(f"{NAMES[subset]}, {outside(own, subset)}" for subset in SHOWN)
     return theme.finish(
-        alt.layer(*dots).properties(width=400, height=210),
+        alt.layer(*dots).properties(width=400, height=290),
         "subsets",
-        caption="Floors at matched budgets by which widths are fitted, a mark a layer, open where zero is "
-        "in the "
-        f"95 % interval. Filled: {said}.",
-        alt=f"Strip chart of floor shares by choice of widths. Floors clear of zero: {said}.",
+        caption=f"Floors at k = {k:g} by which widths are fitted, a mark a layer of a grid, open where zero "
+        f"is in the 95 % interval. Zero is outside, of layers that have three widths left: {said}.",
+        alt=f"Strip chart of floor shares by choice of widths. Zero is outside: {said}.",
     )
+
+
+def outside(subsets: pd.DataFrame, subset: str) -> str:
+    """Say at how many layers of every grid zero stays outside the interval of the floor."""
+    table = with_series(on_stream(subsets[subsets["subset"] == subset]))
+    said = [
+        f"{int((rows['low'] > 0).sum())} of {len(rows)} ({name})"
+        for name, rows in table.groupby("series", sort=True)
+    ]
+    return ", ".join(said)
 
 
 def fig_budgets(budgets: pd.DataFrame) -> alt.TopLevelMixin:
@@ -304,8 +310,12 @@ def _planted(table: pd.DataFrame, value: str, title: str, target: float | None) 
 
 def fig_recovered(found: pd.DataFrame) -> alt.TopLevelMixin:
     """Bias and coverage of floors and exponents planted on the lab's own design, by curve and by surface."""
-    table = found.assign(exponent=found["alpha_width"].map("exponent {:g}".format)).drop(columns="sigma")
+    found = found[found["fit"] != "no_floor"].assign(fit=lambda t: t["fit"].map(FITS))
+    table = found.assign(exponent=found["alpha_width"].map("exponent {:g}".format))
     titles = {"floor": "floor over the error", "alpha_width": "exponent"}
+    noise = (
+        found.drop_duplicates("fit").set_index("fit")["sigma"].drop(FITS["surface_drawn"], errors="ignore")
+    )
     panels = []
     for quantity, name in titles.items():
         rows = table[table["quantity"] == quantity]
@@ -321,8 +331,10 @@ def fig_recovered(found: pd.DataFrame) -> alt.TopLevelMixin:
         "planted-surfaces",
         caption="Laws planted on the widths and sparsities that the lab really trained, fitted at one "
         "sparsity (curve) and over all of them (surface), by the planted share of the floor in the error at "
-        "the widest dictionary; median errors are cut at a quarter. How many of the 95 % intervals hold the "
-        f"truth: {words}.",
+        "the widest dictionary, under the noise that each leaves in the lab: "
+        f"{', '.join(f'{sigma:.1%} ({fit})' for fit, sigma in noise.items())}. Intervals are profiles, or "
+        "the middle of draws of the checkpoints; median errors are cut at a quarter. How many of the 95 % "
+        f"intervals hold the truth: {words}.",
         alt=f"Four panels of bias and coverage against the planted share of the floor. Coverage: {words}.",
     )
 
@@ -331,10 +343,10 @@ def _recovered(rows: pd.DataFrame, value: str, title: str, target: float) -> alt
     share = value == "coverage"
     x = alt.X("floor_share:Q", title="planted share").axis(tickCount=5, grid=False, format=".1f")
     y = alt.Y(f"{value}:Q", title=None).axis(format=".0%" if share else ".2f", tickCount=5)
-    domain = [min(0.8, rows[value].min()), 1.0] if share else [-0.25, 0.25]
+    domain = [min(0.75, rows[value].min()), 1.0] if share else [-0.25, 0.25]
     y = y.scale(domain=domain, nice=False, zero=False)
     colour = alt.Color("fit:N", title=None).scale(
-        domain=["curve", "surface"], range=[theme.ORANGE, theme.BLUE]
+        domain=list(FITS.values()), range=[theme.ORANGE, theme.BLUE, theme.GREY]
     )
     dash = alt.StrokeDash("exponent:N", title=None).legend(orient="top", symbolType="stroke")
     lines = alt.Chart(rows).mark_line(point=alt.OverlayMarkDef(size=28)).encode(

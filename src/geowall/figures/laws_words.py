@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 
 import pandas as pd
+from scipy import stats
 
+from geowall.figures.laws import coefficients as lab_coefficients
 from geowall.figures.laws import on_stream, with_series
-from geowall.figures.laws_floors import FORMS
+from geowall.figures.laws_floors import FORMS, outside
 from geowall.figures.marks import SITES, signed, spoken
 from geowall.laws.scaling.floors import GAO
 
@@ -29,8 +31,8 @@ def _by_series(table: pd.DataFrame, test: pd.Series) -> dict[str, tuple[int, int
 
 def sparsity(covered: pd.DataFrame, loo: pd.DataFrame, k: float) -> str:
     """Say at which sparsity the lab is read, why, and how good the interpolation is."""
-    here = covered[covered["k"] == k]
-    cells, inside = int(here["n_cells"].sum()), int(here["n_inside"].sum())
+    usual = covered[(covered["architecture"] == "jumprelu") & (covered["schedule"] == "matched")]
+    here = usual[usual["k"] == k]
     errors = loo.groupby("model")["log_error"].agg(lambda e: e.abs().median())
     r2 = (
         1
@@ -44,9 +46,9 @@ def sparsity(covered: pd.DataFrame, loo: pd.DataFrame, k: float) -> str:
         if row["l0_from"] < row["l0_to"]
     )
     return (
-        f"All widths and layers of a model share an $L_0$ range of {where or 'nothing'}. The lab's laws "
-        f"are read at **k = {k:g}**, the sparsity at which the fewest of its cells need extrapolation "
-        f"({cells - inside} of {cells}). With a checkpoint left out, interpolation from the others misses "
+        "At matched budgets all widths and layers of a model share an $L_0$ range of "
+        f"{where or 'nothing'}. The lab's laws are read at **k = {k:g}**; {{numref}}`fig-sparsities` says "
+        "why. With a checkpoint left out, interpolation from the others misses "
         f"it by a median of {fit}; with three or four penalties a width that doubles a gap, so it bounds "
         "what the gaps themselves cost."
     )
@@ -87,6 +89,62 @@ def profiles(laws: pd.DataFrame, k: float) -> str:
     return (
         f"Exponents are {', '.join(said)}. The lab's intervals are wide, ±{wide:.2f} at the median, "
         "because its two widths are near each other and its errors were measured on little text."
+    )
+
+
+def sparsities(found: pd.DataFrame, k: float, beside: list[float]) -> str:
+    """Say why the lab is read at ``k``, and what its floors are there and ``beside``."""
+    cells, beyond = (found.groupby("k")[name].sum() for name in ("n_cells", "n_outside"))
+    fewest, near = beyond.idxmin(), sorted({*beside, k})
+    table = with_series(found[found["k"].isin(near)]).sort_values("k")
+    behind = []
+    for at, rows in table.groupby("k"):
+        some = rows[rows["n_behind"] > 0].sort_values("series")
+        said = (
+            counted({row.series: (row.n_behind, row.n_layers) for row in some.itertuples()})
+            if len(some)
+            else "none"
+        )
+        behind.append(f"at $k$ = {at:g} at {said}")
+    others = spoken([f"{beyond[at]} at $k$ = {at:g}" for at in near if at != k])
+    shares = "; ".join(
+        f"{name} {spoken([f'{share:.0%}' for share in rows['floor_share'].dropna()])}"
+        for name, rows in table.groupby("series")
+    )
+    return (
+        f"So $k$ = {k:g} is a choice. Chapters 08 and 09 and `geowall plan` read the lab there too. Over all "
+        f"grids {beyond[k]} of {cells[k]} pairs of layer and width then lie beyond their checkpoints; the "
+        f"fewest are {beyond[fewest]}, at $k$ = {fewest:g}, and it is {others}. Of the layers, the widest "
+        f"dictionary within its checkpoints has a larger error than a narrower one {'; '.join(behind)}. A "
+        "floor fitted to such curves is partly one of dictionaries that were not trained out. And the choice "
+        f"matters: at $k$ = {spoken([f'{at:g}' for at in near])} the median "
+        f"floor over the smallest error is, in this order, {shares}."
+    )
+
+
+def coefficients(laws: pd.DataFrame) -> str:
+    """Say how sure the coefficients of the lab's surfaces without a floor are."""
+    table = lab_coefficients(laws)
+    grids = table.groupby("series", sort=True)
+    positive = counted({name: (int((rows["gamma"] > 0).sum()), len(rows)) for name, rows in grids})
+    clear = counted({name: (int((rows["gamma_low"] > 0).sum()), len(rows)) for name, rows in grids})
+    steep = counted({name: (int((rows["beta_n_high"] < 0).sum()), len(rows)) for name, rows in grids})
+    half = {
+        name: ((table[f"{name}_high"] - table[f"{name}_low"]) / 2).median() for name in ("beta_n", "gamma")
+    }
+    few = (
+        ""
+        if (table["gamma_low"] > 0).mean() > 0.5
+        else (
+            " Two widths with three or four checkpoints each do not hold four coefficients firmly: where "
+            "layers agree on the sign of $\\gamma$, it is their number that shows it, not any one of them."
+        )
+    )
+    return (
+        f"How sure is that layer by layer? $\\gamma$ is above zero at {positive} layers. With documents and "
+        f"checkpoints drawn again its interval, ±{half['gamma']:.2f} at the median, stays above zero at "
+        f"{clear}; that of $\\beta_n$, ±{half['beta_n']:.2f}, stays below zero at {steep} "
+        f"({{numref}}`fig-coefficients`).{few}"
     )
 
 
@@ -166,20 +224,48 @@ def recovered(found: pd.DataFrame) -> str:
         (quantity, fit): f"{rows['coverage'].min():.0%} to {rows['coverage'].max():.0%}"
         for (quantity, fit), rows in found.groupby(["quantity", "fit"])
     }
-    floor = found[found["quantity"] == "floor"]
-    slow = floor[(floor["alpha_width"] == floor["alpha_width"].min()) & (floor["floor_share"] > 0)]
-    decided = slow.pivot_table("decided", "floor_share", "fit")
-    worst = decided["curve"].idxmin()
-    return (
-        f"With the noise of the lab's curves, {found['sigma'].iloc[0]:.1%} of an error, profile intervals "
-        f"of curves hold the floor {held['floor', 'curve']} of the time and the exponent "
-        f"{held['alpha_width', 'curve']}; those of surfaces, from checkpoints drawn again, "
-        f"{held['floor', 'surface']} and {held['alpha_width', 'surface']}: drawing again a handful of "
-        "checkpoints a width makes intervals a little short. An exponent of "
-        f"{slow['alpha_width'].iloc[0]:g} over so few octaves is nearly straight: a floor of {worst:.0%} of "
-        f"the error is then told from none in {decided.loc[worst, 'curve']:.0%} of curves and "
-        f"{decided.loc[worst, 'surface']:.0%} of surfaces."
+    noise = found.groupby("fit")["sigma"].first()
+    straight = found[found["fit"] == "no_floor"].set_index("quantity")
+    n = int(straight["n_curves"].max())
+    ends = stats.binom.ppf([0.025, 0.975], n, 0.95) / n
+    worst = found.loc[found[found["fit"] == "surface_drawn"]["coverage"].idxmin()]
+    why = (
+        ""
+        if worst["floor_share"]
+        else ": a fitted floor cannot be below zero, so that where there is none it "
+        "is too large on average, and each draw adds the same again; and residuals are smaller than the "
+        "deviations that made them"
     )
+    return (
+        f"With the noise of the lab's curves, {noise['curve']:.1%} of an error, profile intervals of curves "
+        f"hold the floor {held['floor', 'curve']} of the time and the exponent "
+        f"{held['alpha_width', 'curve']}. Surfaces are tried at the scatter that the lab's surfaces leave, "
+        f"{noise['surface']:.1%}: their profiles hold the floor {held['floor', 'surface']} and the exponent "
+        f"{held['alpha_width', 'surface']} of the time. Checkpoints drawn again hold them "
+        f"{held['floor', 'surface_drawn']} and {held['alpha_width', 'surface_drawn']}, least where a floor "
+        f"of {worst['floor_share']:.0%} is planted{why}. Surfaces therefore have profile intervals here. "
+        "Those of $\\beta_n$ and $\\gamma$, documents and checkpoints drawn, hold what is planted "
+        f"{straight.loc['beta_n', 'coverage']:.0%} and {straight.loc['gamma', 'coverage']:.0%} of the time "
+        f"({n} laws a setting, at which 95 % shows as {ends[0]:.0%} to {ends[1]:.0%} by "
+        f"chance). {_seen(found)}"
+    )
+
+
+def _seen(found: pd.DataFrame) -> str:
+    """Say how often a planted floor is told from none, at every planted exponent."""
+    floor = found[(found["quantity"] == "floor") & (found["floor_share"] > 0)]
+    said = []
+    for alpha, rows in floor.groupby("alpha_width"):
+        seen = rows.pivot_table("decided", "floor_share", "fit")
+        said.append(
+            f"with an exponent of {alpha:g}, in "
+            + ", ".join(
+                f"{row['curve']:.0%} of curves and {row['surface']:.0%} of surfaces (floor {share:.0%} of "
+                "the error)"
+                for share, row in seen.iterrows()
+            )
+        )
+    return f"A planted floor is told from none {'; '.join(said)}."
 
 
 def filters(dropped: pd.DataFrame) -> str:
@@ -194,8 +280,10 @@ def filters(dropped: pd.DataFrame) -> str:
 
 def floors(table: pd.DataFrame, surfaces: pd.DataFrame, k: float) -> str:
     """Say how many floors are clear of zero, by what, and how near the widest dictionary is to them."""
-    whole = surfaces[surfaces["k"] == k]
-    drawn = counted(_by_series(whole, whole["low"] > 1e-3 * whole["floor"]))
+    whole = surfaces[(surfaces["source"] == "lab") & (surfaces["k"] == k)]
+    clear = counted(_by_series(whole, whole["low"] > 1e-3 * whole["floor"]))
+    beyond = counted(_by_series(whole, whole["extrapolated"]))
+    drawn = counted(_by_series(whole, whole["low_drawn"] > 1e-3 * whole["floor"]))
     own = on_stream(table[(table["source"] == "lab") & (table["k"] == k)])
     share = with_series(own).groupby("series")["floor_share"].median()
     near = ", ".join(f"{value:.0%} ({name})" for name, value in share.items())
@@ -205,31 +293,36 @@ def floors(table: pd.DataFrame, surfaces: pd.DataFrame, k: float) -> str:
         f"the median floor is {near} of the smallest error. {three} of these {len(own)} curves have three "
         "widths and borrow their noise from the others. A surface over all sparsities "
         "({eq}`eq-07-floor` with $A$, $\\alpha$ and $B$ powers or logarithms of $k$), fitted to the "
-        f"checkpoints where they lie, keeps zero out at {drawn} of the layers with four widths when the "
-        "checkpoints are drawn again. Read as walls, these floors leave a median of "
+        f"checkpoints where they lie, has more to explain and the layer's own scatter to go by: its profile "
+        f"keeps zero out at {clear} of the layers with four widths, and checkpoints drawn again, whose "
+        f"intervals fall short, at {drawn}. At k = {k:g} the surface is an extrapolation at {beyond} layers: "
+        "some width there has no checkpoint on one side of $k$, so that its law rests on the form. Curves "
+        "use no such width. Read as walls, the floors of curves leave a median of "
         f"{1 - own['floor_share'].median():.0%} of the last error to gain. Whether they are walls is a "
         "question of training, which comes after the next section."
     )
 
 
-def subsets(table: pd.DataFrame) -> str:
-    """Say how far the floors move when the widest or the narrowest dictionary is left out."""
-    own = on_stream(table[(table["source"] == "lab") & (table["schedule"] == "matched")])
-    wide = own.pivot_table(["floor", "low"], ["model", "architecture", "layer"], "subset")
+def subsets(table: pd.DataFrame, k: float) -> str:
+    """Say for each grid where zero stays outside without the widest or the narrowest, here and at other k."""
+    own = on_stream(table[table["source"] == "lab"])
+    here = own[own["k"] == k]
+    wide = here.pivot_table("floor", ["model", "architecture", "schedule", "layer"], "subset")
     said = []
     for subset in ("without_widest", "without_narrowest"):
-        moved = wide["floor"][subset] / wide["floor"]["kept"] - 1
-        zero = int((wide["low"][subset] <= 0).sum())
+        moved = wide[subset] / wide["kept"] - 1
         said.append(
-            f"{subset.replace('_', ' the ')} the floor moves by {moved.median():+.0%} at the median "
-            f"({moved.min():+.0%} to {moved.max():+.0%} over {int(moved.notna().sum())} layers and grids) "
-            f"and zero is in the interval at {zero}"
+            f"{subset.replace('_', ' the ')} zero stays outside at {outside(here, subset)} layers, and the "
+            f"floor moves by {signed(moved.median(), '+.0%')} at the median "
+            f"({signed(moved.min(), '+.0%')} to {signed(moved.max(), '+.0%')})"
         )
-    words = "; ".join(said).replace("-", "−")
-    return (
-        f"{words[0].upper()}{words[1:]}. So what flattens the lab's curves does so from the middle widths on."
-        f"{_published_subsets(table)}"
+    words = "; ".join(said)
+    elsewhere = " ".join(
+        f"At k = {at:g} zero stays outside without the widest at {outside(rows, 'without_widest')}, without "
+        f"the narrowest at {outside(rows, 'without_narrowest')}."
+        for at, rows in own[own["k"] != k].groupby("k")
     )
+    return f"At k = {k:g}, {words}. {elsewhere}{_published_subsets(table)}"
 
 
 def _published_subsets(table: pd.DataFrame) -> str:
@@ -334,17 +427,24 @@ def rivals(forms: pd.DataFrame, kinds: pd.DataFrame) -> str:
 
 def told_apart(found: pd.DataFrame) -> str:
     """Say how often the criteria recognise a planted floor, and how often they see one that is not there."""
-    steep = found[found["alpha_width"] == found["alpha_width"].max()]
-    seen = steep.pivot_table("decided", "floor_share", "criterion")
-    said = "; ".join(
-        f"{share:.0%} of the error: at {row['aicc']:.0%} of layers by AICc, {row['aic']:.0%} by AIC"
-        for share, row in seen.iterrows()
-    )
+    said = []
+    for alpha, rows in found.groupby("alpha_width"):
+        seen = rows.pivot_table("decided", "floor_share", "criterion")
+        said.append(
+            f"with an exponent of {alpha:g}, "
+            + ", ".join(
+                f"{row['aicc']:.0%} of layers by AICc and {row['aic']:.0%} by AIC ("
+                + (f"floor {share:.0%} of the error)" if share else "no floor)")
+                for share, row in seen.iterrows()
+            )
+        )
+    low = found["alpha_width"].min()
+    seen = found[(found["alpha_width"] == low) & (found["floor_share"] > 0)]["decided"].max()
     return (
-        "How far is such a count to be trusted? With laws planted on these same checkpoints, an exponent of "
-        f"{steep['alpha_width'].iloc[0]:g} and the scatter that the lab's surfaces leave "
-        f"({steep['sigma'].iloc[0]:.0%} of an error), a form that stops is found best where the floor is "
-        f"{said}."
+        "How far is such a count to be trusted? With laws planted on these same checkpoints and the scatter "
+        f"that the lab's surfaces leave ({found['sigma'].iloc[0]:.1%} of an error), a form that stops is "
+        f"found best at these: {'; '.join(said)}. Under an exponent of {low:g} no planted floor is seen at "
+        f"more than {seen:.0%} of layers, whatever its size: there a count that finds no floor says little."
     )
 
 
@@ -376,18 +476,23 @@ def learned_published(floors: pd.DataFrame, agreed: pd.DataFrame, split: pd.Data
 
 
 def learned_lab(
-    floors: pd.DataFrame, subsets: pd.DataFrame, budgets: pd.DataFrame, kinds: pd.DataFrame, k: float
-) -> str:
+    floors: pd.DataFrame, surfaces: pd.DataFrame, subsets: pd.DataFrame, budgets: pd.DataFrame,
+    kinds: pd.DataFrame, k: float,
+) -> str:  # fmt: skip
     """Sum up the lab: do floors exist here, or can it not be decided?"""
     own = on_stream(floors[floors["source"] == "lab"])
     own = own[(own["k"] == k) & (own["schedule"] == "matched")]
-    lean = on_stream(subsets[(subsets["source"] == "lab") & (subsets["schedule"] == "matched")])
+    lean = on_stream(subsets[(subsets["source"] == "lab") & (subsets["k"] == k)])
+    lean = lean[lean["schedule"] == "matched"]
     lean = lean[lean["subset"] == "without_widest"]
+    whole = surfaces[(surfaces["source"] == "lab") & (surfaces["k"] == k)]
     levels = budgets[budgets["quantity"] == "floor"]
     medians, n = levels.groupby("schedule")["value"].median(), levels["layer"].nunique()
     return (
         f"* **At matched budgets the lab levels off** at {counted(_by_series(own, own['low'] > 0))} "
-        f"layers, and without the widest dictionary at {counted(_by_series(lean, lean['low'] > 0))}.\n"
+        f"layers, and without the widest dictionary at {counted(_by_series(lean, lean['low'] > 0))}. "
+        "By a surface over all sparsities and the layer's own scatter zero is outside at "
+        f"{counted(_by_series(whole, whole['low'] > 1e-3 * whole['floor']))}.\n"
         f"* **This does not make it a wall.** At {f'the {n} layers' if n > 1 else 'the one layer'} where "
         f"wide dictionaries were also trained longer, the floor goes from {medians['matched']:.3f} to "
         f"{medians['scaled']:.3f}.\n"

@@ -75,15 +75,19 @@ def surface(
     centre: float | None = None,
     floor: Float[np.ndarray, " draw"] | None = None,
     weights: Float[np.ndarray, "draw cell"] | None = None,
+    alpha: Float[np.ndarray, " draw"] | None = None,
 ) -> Fits:
-    """Fit the six parameters of Eq. 2 to every draw; ``floor`` holds the floor at sparsity ``centre``.
+    """Fit the six parameters of Eq. 2 to every draw.
 
-    Cells are pairs of width and sparsity in any order, on a grid or as checkpoints happen to lie.
+    ``floor`` holds the floor at sparsity ``centre``, ``alpha`` the width exponent there. Cells are pairs of
+    width and sparsity in any order, on a grid or as checkpoints happen to lie.
     """
     n0, k0 = (float(np.exp(np.log(v).mean())) for v in (n, k))
     k0 = k0 if centre is None else centre
     x, u = np.log(n / n0), np.log(k / k0)
     low, high = _bounds(log_error, floor, surface=True)
+    if alpha is not None:
+        low[:, 2] = high[:, 2] = -alpha
     starts = _starts(x, u, log_error, low, high)
     theta, rss = floor_fits.fit(x, u, log_error, starts, low, high, weights)
     return Fits(theta, rss, n0, k0)

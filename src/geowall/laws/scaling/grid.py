@@ -14,7 +14,7 @@ draw, and knows which cells lie beyond their checkpoints:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,11 +74,19 @@ def of_layer(
 
 
 def of_layers(
-    checkpoints: pd.DataFrame, ks: Sequence[float], n_bootstrap: int = 0, seed: int = 0, reach: float = 1.25
+    checkpoints: pd.DataFrame,
+    ks: Sequence[float],
+    n_bootstrap: int = 0,
+    seed: int = 0,
+    reach: float = 1.25,
+    drawn: Callable[[pd.DataFrame, int, int], np.ndarray] = log_draws,
 ) -> Iterator[tuple[dict[str, object], Grid]]:
-    """Yield every layer and grid of a table of :func:`~geowall.laws.scaling.sparsity.usable` checkpoints."""
+    """Yield every layer and grid of a table of :func:`~geowall.laws.scaling.sparsity.usable` checkpoints.
+
+    ``drawn`` draws their errors again: a function of :mod:`geowall.laws.scaling.uncertainty`.
+    """
     table = checkpoints.reset_index(drop=True)
-    draws = log_draws(table, n_bootstrap, seed)
+    draws = drawn(table, n_bootstrap, seed)
     for key, group in table.groupby(sparsity.GROUP, sort=True):
         if group["d_sae"].duplicated().any():
             named = dict(zip(sparsity.GROUP, key, strict=True))

@@ -63,6 +63,28 @@ def training(checkpoints: pd.DataFrame) -> pd.DataFrame:
     return found.assign(tokens_per_latent=found["train_tokens"] / found["d_sae"])
 
 
+def by_sparsity(covered: pd.DataFrame, cells: pd.DataFrame, floors: pd.DataFrame) -> pd.DataFrame:
+    """Say what each sparsity is worth to each grid of the stream: what it can reach, and the floors there.
+
+    Takes ``coverage``, the cells and the fitted floors. Columns: model, architecture, schedule, k, n_cells,
+    n_outside (beyond their checkpoints), n_layers, n_behind (layers whose widest dictionary within its
+    checkpoints has a larger error than a narrower one), n_floors (layers with a fit), n_clear (whose interval
+    excludes zero), floor_share (median).
+    """
+    key = [*KIND, "k"]
+    inside = where(cells, site=STREAM, extrapolated=False).sort_values("d_sae")
+    errors = inside.groupby([*key, "layer"])["nmse"]
+    behind = (errors.last() > errors.min()).groupby(key).agg(n_layers="size", n_behind="sum")
+    fits = where(floors, site=STREAM).assign(clear=lambda t: t["low"] > 0).groupby(key)
+    fits = fits.agg(
+        n_floors=("layer", "size"), n_clear=("clear", "sum"), floor_share=("floor_share", "median")
+    )
+    table = covered.assign(n_outside=covered["n_cells"] - covered["n_inside"]).set_index(key)
+    table = table[["n_cells", "n_outside"]].join(behind).join(fits).reset_index()
+    counts = ["n_layers", "n_behind", "n_floors", "n_clear"]
+    return table.fillna(dict.fromkeys(counts, 0)).astype(dict.fromkeys(counts, int))
+
+
 def budgets(cells: pd.DataFrame, exponents: pd.DataFrame, k: float) -> pd.DataFrame:
     """Compare the two schedules at the layers of the stream that have both, on the widths that both have.
 

@@ -111,20 +111,20 @@ def leave_one_out(checkpoints: pd.DataFrame) -> pd.DataFrame:
 
 
 def coverage(checkpoints: pd.DataFrame, ks: Sequence[float]) -> pd.DataFrame:
-    """Return how many layers and widths of a model have checkpoints on both sides of each ``k``.
+    """Return how many layers and widths of each grid have checkpoints on both sides of each ``k``.
 
-    Only the grid that every layer has counts: JumpReLU at matched budgets on the residual stream. Columns:
-    model, k, n_cells, n_inside, l0_from and l0_to (the range that all its widths and layers share).
+    Columns: model, architecture, schedule, k, n_cells, n_inside, l0_from and l0_to (the range that all widths
+    and layers of the grid share).
     """
-    grid = checkpoints[(checkpoints["architecture"] == "jumprelu") & (checkpoints["schedule"] == "matched")]
-    grid = grid[grid["site"] == STREAM]
-    ends = grid.groupby(["model", "layer", "d_sae"])["l0"].agg(["min", "max"])
+    grid = ["model", "architecture", "schedule"]
+    ends = checkpoints.groupby([*grid, "layer", "d_sae"])["l0"].agg(["min", "max"])
     made = []
-    for model, own in ends.groupby("model"):
-        row = {"model": model, "n_cells": len(own), "l0_from": own["min"].max(), "l0_to": own["max"].min()}
+    for key, own in ends.groupby(grid):
+        row = dict(zip(grid, key, strict=True))
+        row |= {"n_cells": len(own), "l0_from": own["min"].max(), "l0_to": own["max"].min()}
         for k in ks:
             made.append(row | {"k": k, "n_inside": int(((own["min"] <= k) & (own["max"] >= k)).sum())})
-    return pd.DataFrame(made)[["model", "k", "n_cells", "n_inside", "l0_from", "l0_to"]]
+    return pd.DataFrame(made)[[*grid, "k", "n_cells", "n_inside", "l0_from", "l0_to"]]
 
 
 def chosen_k(covered: pd.DataFrame, asked: int = 0) -> int:
