@@ -1,5 +1,4 @@
-"""The last chapter's parts: rules and verdicts, floors and theory, regimes, the planner, and `geowall "
-"plan`."""
+"""The last chapter: rules and verdicts, floors and theory, regimes, the planner, and `geowall plan`."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ import pandas as pd
 import pytest
 
 from geowall.__main__ import main
-from geowall.laws import published
+from geowall.laws import long_format, published
 from geowall.paths import ROOT, GeowallError
 from geowall.wall import (
     advice,
@@ -22,6 +21,7 @@ from geowall.wall import (
     evidence,
     floor_numbers,
     floors,
+    geometry_numbers,
     holdout,
     nested,
     planner,
@@ -202,16 +202,25 @@ def test_profiles_take_the_model_that_is_worst_for_the_claim():
 
 def test_powers_know_when_nothing_could_be_seen():
     assert powers.of_share(0.9, 2, 0.5) == 0 and powers.of_share(0.9, 40, 0.5) > 0.99
-    slopes = pd.DataFrame(
-        {"source": "published", "features": "kappa_ms", "dropped_layers": [0], "slope": -0.1}
-    )
-    wide, narrow = np.geomspace(0.01, 1, 20), np.geomspace(0.1, 0.101, 20)
-    for kappa, seen in ((wide, True), (narrow, False)):
-        rows = [
-            {"source": "lab", "model": m, "kappa_ms": v, "alpha_width": 0.2 + 0.02 * (-1) ** i}
-            for m in ("lab-small", "lab-large") for i, v in enumerate(kappa)
-        ]  # fmt: skip
-        assert (powers.of_transfer(pd.DataFrame(rows), slopes, 200).value > 0.95) == seen
+
+
+def test_a_transfer_that_no_true_law_would_give_is_no_bad_luck():
+    rows = [
+        {"source": "lab", "errors": "spread", "level": level, "measured": m, "power": 0.5, "as_low": a}
+        for level, m, a in (("same", -20.0, 0.001), ("same", -50.0, 0.002), ("free", -1.0, 0.3))
+    ]
+    table = pd.DataFrame(rows)
+    assert geometry_numbers.carried(table, "same", "better").value == pytest.approx(0.998)
+    assert geometry_numbers.carried(table, "free", "measured").value == -1.0
+    assert geometry_numbers.carried(table, "free", "power").value == 0.5
+
+
+def test_the_long_format_is_read_where_both_numbers_come_out():
+    layers = published.per_layer(published.read(published.LAYERS), k=50)
+    table = long_format.long_format(layers, published.read(published.TEXT))
+    found = [geometry_numbers.at_several(table, model).value for model in ("gemma-2-2b", "gemma-2-9b")]
+    assert found == pytest.approx([0.97, 0.80], abs=0.005)
+    assert geometry_numbers.sweep_off(table, "gemma-2-9b").value == pytest.approx(0.024, abs=5e-4)
 
 
 def test_intervals_print_no_noise_and_no_equal_ends():

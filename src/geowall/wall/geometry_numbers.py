@@ -90,10 +90,16 @@ def most_power(powers: pd.DataFrame) -> Found:
     return Found(float(only(powers, "08/power", source="lab", errors="spread")["power"].max()))
 
 
-def pooled(curves: pd.DataFrame, model: str, rows: bool = False) -> Found:
-    """R2 of the exponents at all sparsities on left-out layers by all four; or what left-out rows add."""
-    row = only(curves, "08/curve_regressions", source="published", model=model, features=ALL).iloc[0]
-    return Found(float(row["row_r2"] - row["layer_r2"] if rows else row["layer_r2"]))
+def at_several(tried: pd.DataFrame, model: str, sparsities: str = "floors") -> Found:
+    """R2 of the exponents at several sparsities on left-out layers, by all four summaries."""
+    way = {"sparsities": sparsities, "k_term": "with geometry", "left_out": "layer"}
+    return Found(float(only(tried, "08/long_format", model=model, **way)["recomputed"].iloc[0]))
+
+
+def sweep_off(tried: pd.DataFrame, model: str) -> Found:
+    """By how much that R2 at the sparsities of the paper's own sweep misses the one that it prints."""
+    printed = only(tried, "08/long_format", model=model)["printed"].iloc[0]
+    return Found(abs(at_several(tried, model, "sweep").value - float(printed)))
 
 
 def over(checkpoints: pd.DataFrame, model: str, rival: str) -> Found:
@@ -136,6 +142,17 @@ def lab_transfer(transfer: pd.DataFrame) -> Found:
         raise MissingError("08/transfer has no transfer between lab models")
     row = rows.loc[rows["transfer_r2"].idxmin()]
     return Found(float(row["transfer_r2"]), float(row.get("low", NONE)), float(row.get("high", NONE)))
+
+
+def carried(powers: pd.DataFrame, level: str, what: str) -> Found:
+    """A column of the power of transfer between lab models, the worse way, noise being all that varies there.
+
+    ``better`` is the share of draws of a true law that come out better than what is measured: near one, what
+    is measured is no bad luck, however seldom such a law would show.
+    """
+    rows = only(powers, "08/power_transfer", source="lab", errors="spread", level=level)
+    row = rows.loc[rows["measured"].idxmin()]
+    return Found(float(1 - row["as_low"] if what == "better" else row[what]))
 
 
 def first_less_others(laws: pd.DataFrame, source: str) -> Found:

@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from geowall.laws import ols
 from geowall.laws.power import power
-from geowall.wall.evidence import Found, MissingError, only, share
+from geowall.wall.evidence import Found, only, share
 from geowall.wall.geometry_numbers import LAB
 
 LEVEL = "nmse_narrow"
@@ -64,24 +63,3 @@ def of_level(layers: pd.DataFrame, model: str) -> Found:
     own = only(layers, "08/layers", source="lab", model=model).dropna(subset=["kappa_ms", LEVEL])
     x, y = (np.log(own[name].to_numpy(float)) for name in ("kappa_ms", LEVEL))
     return Found(power(x, float(max(slopes, key=abs)), float(y.std(ddof=1))))
-
-
-def of_transfer(layers: pd.DataFrame, slopes: pd.DataFrame, n_draws: int = 2000, seed: int = 0) -> Found:
-    """How often one steep published law in both lab models would transfer above zero, the worse way.
-
-    The law and its level are planted in both, with noise of all that the exponents measured there vary by.
-    """
-    steep = only(slopes, "08/slopes", source="published", features="kappa_ms", dropped_layers=0)
-    steep = float(steep.loc[steep["slope"].abs().idxmax(), "slope"])
-    rng, drawn = np.random.default_rng(seed), []
-    for model, rows in only(layers, "08/layers", source="lab").groupby("model"):
-        x = np.log(rows["kappa_ms"].to_numpy(float))
-        noise = float(rows["alpha_width"].std()) * rng.standard_normal((len(x), n_draws))
-        drawn.append((model, np.column_stack([np.ones_like(x), x]), steep * x[:, None] + noise))
-    if len(drawn) != 2:
-        raise MissingError("08/layers has no two lab models")
-    seen = []
-    for (_, design, y), (_, beyond, there) in (drawn, drawn[::-1]):
-        left = ((there - beyond @ ols.coefficients(design, y)) ** 2).sum(axis=0)
-        seen.append(float((left < ols.total(there)).mean()))
-    return Found(min(seen))
