@@ -245,7 +245,7 @@ GEOMETRY = [
     ),
     Claim(
         ZAHER, "Ten correlations as printed, share", "published", 1.0,
-        made(numbers.drawn_correlations, "08/printed_against_recomputed"), same(0), "08", "correlations",
+        made(numbers.drawn_correlations, "08/printed_against_recomputed"), same(0), "08", "printed",
     ),
     Claim(
         ZAHER, "κ_ms and κ_tv are one variable, r", "lab", 0.98,
