@@ -17,6 +17,7 @@ from geowall.wall import (
     advice,
     calibrate,
     chapter,
+    claims_capacity,
     decisive,
     evidence,
     floor_numbers,
@@ -221,6 +222,13 @@ def test_the_long_format_is_read_where_both_numbers_come_out():
     found = [geometry_numbers.at_several(table, model).value for model in ("gemma-2-2b", "gemma-2-9b")]
     assert found == pytest.approx([0.97, 0.80], abs=0.005)
     assert geometry_numbers.sweep_off(table, "gemma-2-9b").value == pytest.approx(0.024, abs=5e-4)
+
+
+def test_a_sphere_that_still_gains_at_the_widest_dictionary_is_not_judged():
+    row = {"architecture": "relu", "manifold": "sphere", "floor": 0.0, "d": 8, "n_high": 8192}
+    assert claims_capacity.absorbed(pd.DataFrame([row | {"n_saturation": 2048}])).value == 2048
+    with pytest.raises(evidence.MissingError, match="of 8,192 latents"):
+        claims_capacity.absorbed(pd.DataFrame([row | {"n_saturation": 8192}]))
 
 
 def test_intervals_print_no_noise_and_no_equal_ends():

@@ -84,7 +84,10 @@ def flatter(slopes: pd.DataFrame) -> Found:
 def absorbed(exponents: pd.DataFrame) -> Found:
     """Fewest latents within 2 % of the best loss on the sphere of most dimensions under ReLU and L1."""
     rows = only(exponents, "02/exponents", architecture="relu", manifold="sphere", floor=0.0)
-    return Found(float(rows.loc[rows["d"].idxmax(), "n_saturation"]))
+    row = rows.loc[rows["d"].idxmax()]
+    if row["n_saturation"] >= row["n_high"]:
+        raise MissingError(f"it still gains at the widest dictionary trained, of {row['n_high']:,} latents")
+    return Found(float(row["n_saturation"]))
 
 
 def tail(crowding: pd.DataFrame, kind: str) -> Found:
