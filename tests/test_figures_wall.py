@@ -78,6 +78,20 @@ def test_the_claim_chart_fits_the_page_and_names_every_verdict():
     assert f"The {len(table)} claims" in spec["usermeta"]["caption"] and spec["width"] <= 610
 
 
+def test_every_claim_is_in_one_bar_of_the_tally_and_parts_follow_each_other():
+    table = verdicts.verdicts({})
+    table["verdict"] = [rules.VERDICTS[i % 4] for i in range(len(table))]
+    rows, labels = wall._counted(table)
+    assert rows["n"].sum() == len(table) and set(rows["label"]) == set(labels)
+    assert labels[:2] == ["The Geometric Wall, recomputed", "The Geometric Wall, measured here"]
+    for _, own in rows.groupby("label"):
+        ends = own["n"].cumsum()
+        assert own["place"].is_monotonic_increasing
+        assert (own["middle"] + own["n"] / 2 == ends).all()
+    count = (table["verdict"] == rules.CAVEAT).sum()
+    assert f"{count} are reproduced with caveat" in wall.fig_wall_tally(table).usermeta["caption"]
+
+
 def test_bars_of_the_planner_stand_beside_the_intervals_they_earned():
     rows = [
         {"group": g, "rule": r, "n_predictions": 9} for g in ("lab", "Gemma 2") for r in wall_planner.NAMES

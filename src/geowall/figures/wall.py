@@ -1,10 +1,10 @@
-"""The picture that sums the book up: every claim of three papers, its number, ours, and the verdict.
+"""The pictures that sum the book up: how many claims of three papers hold, and every one with its numbers.
 
 >>> row = {"paper": "zaher2026", "claim": "A line fits", "source": "lab", "published_value": 0.9}
 >>> row |= {"value": 0.5, "low": 0.2, "high": 0.7, "verdict": "not reproduced"}
 >>> row |= {"why": "outside", "figure": "fig-fits"}
->>> fig_wall_verdicts(pd.DataFrame([row])).usermeta["name"]
-'fig-wall-verdicts'
+>>> [draw(pd.DataFrame([row])).usermeta["name"] for draw in (fig_wall_verdicts, fig_wall_tally)]
+['fig-wall-verdicts', 'fig-wall-tally']
 """
 
 from __future__ import annotations
@@ -28,6 +28,51 @@ PLACES = dict(zip(VERDICTS, (462, 498, 535, 571), strict=True))  # pixels
 # Left edge of "on" and of the interval, right edge of both numbers: no text runs into the next.
 ON, THERE, HERE, ENDS, WIDTH = 244, 313, 357, 362, 600
 STEP, HEAD, TOP = 12.5, 25, 30
+RECOMPUTED, MEASURED = "recomputed", "measured here"
+TESTED_BY = {"published": RECOMPUTED, "theory": RECOMPUTED, "lab": MEASURED, "toy": MEASURED}
+LEGIBLE = 3  # claims a part of a bar must have for its count to fit into it
+
+
+def fig_wall_tally(verdicts: pd.DataFrame) -> alt.TopLevelMixin:
+    """Draw how many claims came to which verdict, by paper and by how they were tested."""
+    rows, labels = _counted(verdicts)
+    y = alt.Y("label:N", sort=labels, title=None).axis(labelLimit=250, ticks=False, domain=False)
+    colour = alt.Color("verdict:N", title=None, sort=list(VERDICTS)).scale(
+        domain=list(VERDICTS), range=[COLOURS[verdict] for verdict in VERDICTS]
+    )
+    x = alt.X("n:Q", title="claims", stack="zero").axis(grid=False, tickMinStep=1)
+    base = alt.Chart(rows).encode(y=y, order="place:O", tooltip=["label:N", "verdict:N", "n:Q"])
+    bars = base.mark_bar(height={"band": 0.72}).encode(x=x, color=colour.legend(orient="top", columns=2))
+    middle = alt.X("middle:Q", title="claims")
+    wide = base.transform_filter(f"datum.n >= {LEGIBLE}")
+    words = wide.mark_text(color="white", fontSize=11, fontWeight=700).encode(x=middle, text="n:Q")
+    chart = alt.layer(bars, words).properties(width=340, height=28 * len(labels))
+    counts = verdicts["verdict"].value_counts()
+    caption = (
+        f"Of {len(verdicts)} claims of {{cite:t}}`zaher2026`, {{cite:t}}`michaud2025` and "
+        f"{{cite:t}}`hindupur2025` {', '.join(f'{counts.get(v, 0)} are {v}' for v in VERDICTS)}. "
+        "*Recomputed* are those that follow from numbers the paper prints or draws, or from its theory; "
+        "*measured here* those that were tried on this book's lab and toy data. The next figure has each of "
+        "them."
+    )
+    return theme.finish(
+        chart, "wall-tally", caption=caption, alt=_words(verdicts)["alt"].replace("A table", "Bars", 1)
+    )
+
+
+def _counted(verdicts: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the bars' parts with the middle of each, and the bars' names in the order of the papers."""
+    places = {verdict: place for place, verdict in enumerate(VERDICTS)}
+    how = verdicts["source"].map(TESTED_BY)
+    names = verdicts["paper"].map(lambda p: PAPERS.get(p, p).removesuffix(" and manifolds")) + ", " + how
+    order = verdicts.assign(label=names, at=how == MEASURED)
+    papers = list(dict.fromkeys(verdicts["paper"]))
+    order["paper"] = order["paper"].map(papers.index)
+    labels = list(dict.fromkeys(order.sort_values(["paper", "at"])["label"]))
+    rows = order.groupby(["label", "verdict"]).size().rename("n").reset_index()
+    rows = rows.assign(place=rows["verdict"].map(places)).sort_values(["label", "place"])
+    rows["middle"] = rows.groupby("label")["n"].cumsum() - rows["n"] / 2
+    return rows.reset_index(drop=True), labels
 
 
 def fig_wall_verdicts(verdicts: pd.DataFrame) -> alt.TopLevelMixin:

@@ -17,7 +17,7 @@ from geowall.runs import chapters, store
 from geowall.runs.chapters import Chapter
 
 README, PICTURE = ROOT / "README.md", ROOT / "book" / "picture.png"
-SUMMARY = "fig-wall-verdicts"  # the figure of the last chapter that becomes the picture
+SUMMARY = "fig-wall-tally"  # the figure of the last chapter that becomes the picture
 _BEGIN, _END = "<!-- map: written by `make publish` -->", "<!-- /map -->"
 
 
