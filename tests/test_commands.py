@@ -147,7 +147,7 @@ def test_the_last_built_book_is_served_on_this_machine(tmp_path: Path):
 def test_make_hands_over_parameters_as_they_were_given(bare: Path, given: str, pairs: list[str]):
     stand_in(bare / ".venv" / "bin" / "python", 'shift 2; for word; do echo "$word"; done')
     (bare / ".venv" / ".installed").touch()
-    done = shell(f"make run CH=08 P={shlex.quote(given)}", cwd=bare)
+    done = shell(f"make --no-print-directory run CH=08 P={shlex.quote(given)}", cwd=bare)
     told = done.stdout.splitlines()
     assert told == ["run", "08", "--profile", "quick", *(["--pairs", given] if given else [])], done.stderr
     assert words(given) == pairs

@@ -1,7 +1,7 @@
-"""A chapter at both ends of every range it declares: its figures fit the page, its sentences hold numbers.
+"""A chapter at both ends of the ranges it declares: its figures fit the page, its sentences hold numbers.
 
 The chapter's own cells are executed, one parameter away from the defaults at a time. Only a chapter whose
-tables take seconds is here.
+tables take seconds is here, and only parameters that say what is computed, not how much of it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from geowall.runs import parameters, session
 
 CHAPTERS = ["01_capacity_allocation"]
 STRICTLY = renderer.bundle
-WITHOUT_ENDS = {"seed"}  # every value of it is as good as another
+TRIED = ("alpha", "betas", "manifold_betas", "beta", "convention")
 
 
 def _notebook(chapter: str) -> Path:
@@ -34,9 +34,11 @@ def _notebook(chapter: str) -> Path:
 
 def _ends(chapter: str) -> Iterator[Any]:
     """Each parameter at the lowest and the highest value it may have, and at each choice it offers."""
-    for name, declared in parameters.declared_in(_notebook(chapter)).items():
+    everything = parameters.declared_in(_notebook(chapter))
+    for name in TRIED:
+        declared = everything[name]
         ends = list(declared.choices)
-        if math.isfinite(declared.high) and name not in WITHOUT_ENDS:
+        if math.isfinite(declared.high):
             ends = [declared.low, declared.high]
             ends = [int(end) for end in ends] if declared.type is int else ends
             ends = [[end] for end in ends] + [ends] if declared.type is list else ends
