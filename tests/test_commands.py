@@ -216,9 +216,9 @@ def test_every_recipe_of_the_book_works(recipe: str, tmp_path: Path):
 
 
 SMALLER = {  # what makes a recipe of the lab a matter of seconds
-    "lab train": "--tokens 20000",
-    "lab saes": "--layers 1 --jumprelu 0.5 --steps 40 --sequences 64",
-    "census": "",
+    "lab train": "--tokens 4000",
+    "lab saes": "--layers 1 --jumprelu 0.5 --steps 20 --sequences 32",
+    "census": "--tokens 2048",
 }
 
 
@@ -232,7 +232,7 @@ def test_the_recipes_of_the_lab_work_at_a_smaller_size(tmp_path: Path):
     ]  # fmt: skip
     corpus = tmp_path / "text"
     corpus.mkdir()
-    for source in sorted(Path(os.__file__).parent.glob("*.py"))[:120]:
+    for source in sorted(Path(os.__file__).parent.glob("*.py"))[:60]:
         shutil.copy(source, corpus)
     (tmp_path / "data").symlink_to(ROOT / "data")  # a book of its own: a training here may be under way
     for line in lines[1:]:  # the first differs from the second by its corpus alone
@@ -255,10 +255,7 @@ def test_the_readme_shows_what_the_book_holds():
         assert (ROOT / link).exists(), f"README links to {link}"
 
 
-def test_papermill_command_of_the_readme_works(tmp_path: Path):
+def test_papermill_command_of_the_readme_is_a_recipe_of_the_book():
     line = next(line for line in readme.README.read_text().splitlines() if ".venv/bin/papermill" in line)
-    command = line.replace(".venv/bin/papermill", "papermill").replace(
-        "out.ipynb", str(tmp_path / "out.ipynb")
-    )
-    done = shell(command)
-    assert done.returncode == 0 and (tmp_path / "out.ipynb").exists(), done.stderr[-2000:]
+    command = line.split("#")[0].strip().removeprefix(".venv/bin/")
+    assert command.replace(" out.ipynb ", " runs/out.ipynb ") in recipes()

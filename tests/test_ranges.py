@@ -25,7 +25,7 @@ from geowall.runs import parameters, session
 
 CHAPTERS = ["01_capacity_allocation"]
 STRICTLY = renderer.bundle
-TRIED = ("alpha", "betas", "manifold_betas", "beta", "convention")
+TRIED = ("alpha", "beta")
 
 
 def _notebook(chapter: str) -> Path:

@@ -516,11 +516,11 @@ def mine() -> pd.DataFrame:
 def test_a_width_is_told_the_same_whatever_is_asked():
     table = pd.read_parquet(ROOT / advice.LAB)
     chosen = {"architecture": "jumprelu", "schedule": "matched", "site": "res", "k": 16}
-    for model, layer in (("lab-small", 6), ("lab-large", 19)):
+    for model, layer, some in (("lab-small", 6, [1]), ("lab-large", 19, [0, 3])):
         asked = chosen | {"model": model, "layer": layer}
         usual = advice.advise(table, **asked)["table"].set_index("width")
         assert len(usual) == advice.OCTAVES
-        for width in usual.index[::2]:
+        for width in usual.index[some]:
             told = advice.advise(table, **asked, width=width)["table"].set_index("width")
             pd.testing.assert_frame_equal(told, usual.loc[:width])
         aimed = advice.advise(table, **asked, target=0.09)["table"].set_index("width")
