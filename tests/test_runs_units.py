@@ -273,8 +273,10 @@ def test_what_a_killed_forced_run_had_finished_is_kept_for_the_next(tmp_path: Pa
     left = place.with_name(f".steps-{place.name}")
     left.mkdir(parents=True)
     (left / "mine.parquet").write_text("new")
-    forced(tmp_path, monkeypatch, False, lambda kept: (kept / "mine.parquet").read_text())
-    forced(tmp_path, monkeypatch, True, lambda kept: kept.mkdir())  # which fails if it is there
+    read = []
+    forced(tmp_path, monkeypatch, False, lambda kept: read.append((kept / "mine.parquet").read_text()))
+    forced(tmp_path, monkeypatch, True, lambda kept: read.append(kept.exists()))
+    assert read == ["new", False] and not left.exists()
 
 
 def test_a_changed_helper_changes_the_fingerprint_of_those_who_import_it(tmp_path: Path, monkeypatch):

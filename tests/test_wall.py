@@ -211,9 +211,9 @@ def test_a_transfer_that_no_true_law_would_give_is_no_bad_luck():
         for level, m, a in (("same", -20.0, 0.001), ("same", -50.0, 0.002), ("free", -1.0, 0.3))
     ]
     table = pd.DataFrame(rows)
-    assert geometry_numbers.carried(table, "same", "better").value == pytest.approx(0.998)
-    assert geometry_numbers.carried(table, "free", "measured").value == -1.0
-    assert geometry_numbers.carried(table, "free", "power").value == 0.5
+    assert geometry_numbers.carried(table, "free").value == -1.0
+    told = [powers.of_law(table, "08/power_transfer", level=level).value for level in ("same", "free")]
+    assert told == pytest.approx([0.998, 0.5])
 
 
 def test_the_long_format_is_read_where_both_numbers_come_out():
@@ -435,7 +435,7 @@ def test_a_law_that_could_not_be_seen_is_not_called_absent(shelf: dict[str, pd.D
     claims = [claim for claim in judge.CLAIMS if claim.claim.startswith("Curvature predicts layers of")]
     rows = [{"source": "lab", "model": m, "errors": "spread"} for m in ("lab-small", "lab-large")]
     for seen, verdict in ((0.45, rules.UNTESTED), (0.95, rules.FAILED)):
-        table = pd.DataFrame(rows).assign(power=seen)
+        table = pd.DataFrame(rows).assign(power=seen, measured=-0.3, as_low=0.2)
         found = judge.verdicts(shelf | {"08/power": table}, claims)
         assert set(found["verdict"]) == {verdict}
         assert found["why"].str.contains("45%").all() == (seen < 0.5)

@@ -424,6 +424,13 @@ def fig_sparsity(sweep: pd.DataFrame, printed: pd.DataFrame) -> alt.TopLevelMixi
         .encode(x=x, y=alt.Y("height:Q"), text="label:N", color=colour(table))
     )
     chart = (lines + theirs + points + labels).properties(width=520, height=250)
+    caption = _sparsity_words(table)
+    return theme.finish(
+        chart, "sparsity", caption=caption, alt=f"Lines of leave-one-out R2 against k. {caption}"
+    )
+
+
+def _sparsity_words(table: pd.DataFrame) -> str:
     span = table[table["features"] == "kappa_ms"].groupby("name", sort=False)["loo_r2"].agg(["first", "last"])
     words = " and ".join(
         f"from {row['first']:.3f} to {row['last']:.3f} ({name})" for name, row in span.iterrows()
@@ -436,14 +443,11 @@ def fig_sparsity(sweep: pd.DataFrame, printed: pd.DataFrame) -> alt.TopLevelMixi
         f"{hypothesis(features)} at {name} {signed(rows['loo_from'].min())} to {signed(rows['loo_to'].max())}"
         for (features, name), rows in table.groupby(["features", "name"], sort=False)
     )
-    caption = (
+    return (
         f"Prediction of unseen layers by curvature (solid) and by depth (dashed) when the exponent is "
         f"read at "
         f"k = {ks[0]} to {ks[-1]}. Rings: the paper's two decimals. Curvature goes {words}. Depth is "
         f"ahead at this "
         f"many values of k: {counts}. The 95 % intervals from blocks of layers (point at a dot) are wider "
         f"than the axis; over all k they run: {sure}."
-    )
-    return theme.finish(
-        chart, "sparsity", caption=caption, alt=f"Lines of leave-one-out R2 against k. {caption}"
     )

@@ -135,21 +135,14 @@ def advise(
     told = predict(cell, prior, widths)
     recommended, probability = _recommended(cell, prior, widths, told, target, width)
     scores, untested = tested(cell, own, ours, features, k)
-    named = dict(zip(("site", "architecture", "schedule"), cell.kind.split("/"), strict=True))
     return {
-        "model": cell.model,
-        "layer": layer,
-        **named,
+        **_of_cell(cell),
         "k": float(k),
-        "fitted": list(cell.widths),
-        "losses": list(cell.losses),
         "target": target,
         "recommended": recommended,
         "probability": probability,
         "features": list(features),
-        "taught_by": _by_model(taught),
-        "own": taught.own,
-        "n_layers": len(taught.cells),
+        **_of_teachers(taught),
         "stretch": list(prior.stretch),
         "floor": limit(cell, prior),
         "scores": scores,
@@ -158,9 +151,16 @@ def advise(
     }
 
 
-def _by_model(taught: Teachers) -> dict[str, int]:
+def _of_cell(cell: Cell) -> dict[str, object]:
+    named = dict(zip(("site", "architecture", "schedule"), cell.kind.split("/"), strict=True))
+    measured = {"fitted": list(cell.widths), "losses": list(cell.losses)}
+    return {"model": cell.model, "layer": cell.layer, **named, **measured}
+
+
+def _of_teachers(taught: Teachers) -> dict[str, object]:
     models = [c.model for c in taught.cells]
-    return {model: models.count(model) for model in dict.fromkeys(models)}
+    by_model = {model: models.count(model) for model in dict.fromkeys(models)}
+    return {"taught_by": by_model, "own": taught.own, "n_layers": len(models)}
 
 
 def tested(

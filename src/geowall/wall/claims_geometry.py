@@ -20,6 +20,7 @@ ALPHA = {"source": "published", "target": "alpha_k50", "dropped_layers": 0}
 BLOCK = ALPHA | {"features": "kappa_ms", "statistic": "r2", "bootstrap": "block"}
 WHOLE = {"source": "published", "dropped_layers": 0}
 INVENTORY = "data/published/gemma_scope_checkpoints.csv"
+CARRIED = "08/power_transfer"
 UNDRAWN = "the paper does not draw the errors of single checkpoints, and they are not in this book"
 UNREAD = "Gemma's checkpoints are not in this book: run chapter 05 with --profile gemma"
 
@@ -167,20 +168,19 @@ LAB = [
         Claim(
             ZAHER, f"Curvature predicts layers of {model}, R²", "lab", there,
             made(partial(numbers.lab_r2, model=model), "08/intervals"), above(0), "08", "rivals",
-            power=cell("08/power", "power", "", "", source="lab", model=model, errors="spread"),
+            power=made(partial(powers.of_law, table="08/power", model=model), "08/power"),
         )
         for model, there in (("lab-small", 0.976), ("lab-large", 0.869))
     ),
     Claim(
         ZAHER, "The law transfers between lab models, R²", "lab", 0.920,
         made(numbers.lab_transfer, "08/transfer"), above(0), "08", "transfer",
-        power=made(partial(numbers.carried, level="same", what="better"), "08/power_transfer"),
+        power=made(partial(powers.of_law, table=CARRIED, level="same"), CARRIED),
     ),
     Claim(
         ZAHER, "Its slope does, whatever the level, R²", "lab", NONE,
-        made(partial(numbers.carried, level="free", what="measured"), "08/power_transfer"), above(0),
-        "08", "transfer",
-        power=made(partial(numbers.carried, level="free", what="power"), "08/power_transfer"),
+        made(partial(numbers.carried, level="free"), CARRIED), above(0), "08", "transfer",
+        power=made(partial(powers.of_law, table=CARRIED, level="free"), CARRIED),
     ),
     Claim(
         ZAHER, "Other error metrics move R², by at most", "published", 0.03, nothing(UNREAD), below(0.03),

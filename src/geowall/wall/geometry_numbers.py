@@ -144,15 +144,10 @@ def lab_transfer(transfer: pd.DataFrame) -> Found:
     return Found(float(row["transfer_r2"]), float(row.get("low", NONE)), float(row.get("high", NONE)))
 
 
-def carried(powers: pd.DataFrame, level: str, what: str) -> Found:
-    """A column of the power of transfer between lab models, the worse way, noise being all that varies there.
-
-    ``better`` is the share of draws of a true law that come out better than what is measured: near one, what
-    is measured is no bad luck, however seldom such a law would show.
-    """
+def carried(powers: pd.DataFrame, level: str) -> Found:
+    """Transfer R2 by curvature between lab models, the worse way, with their level shared or free."""
     rows = only(powers, "08/power_transfer", source="lab", errors="spread", level=level)
-    row = rows.loc[rows["measured"].idxmin()]
-    return Found(float(1 - row["as_low"] if what == "better" else row[what]))
+    return Found(float(rows["measured"].min()))
 
 
 def first_less_others(laws: pd.DataFrame, source: str) -> Found:

@@ -12,11 +12,23 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from geowall.laws.power import power
+from geowall.laws.power import cannot_tell, power
 from geowall.wall.evidence import Found, only, share
 from geowall.wall.geometry_numbers import LAB
 
 LEVEL = "nmse_narrow"
+
+
+def of_law(seen: pd.DataFrame, table: str, **rows: object) -> Found:
+    """How often a true law would show over the lab's layers, or would do better than what was measured there.
+
+    By the rule of chapter 08 (:func:`geowall.laws.power.cannot_tell`) a law that would seldom show is still
+    refuted where it would hardly ever be as far off as what was measured. Of several rows the worst counts.
+    """
+    own = only(seen, table, source="lab", errors="spread", **rows)
+    worst = own.loc[[own["measured"].idxmin()]]
+    row, open_ = worst.iloc[0], len(cannot_tell(worst)) > 0
+    return Found(float(row["power"] if open_ else max(row["power"], 1 - row["as_low"])))
 
 
 def of_share(rate: float, n: int, limit: float) -> float:
