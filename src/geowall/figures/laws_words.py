@@ -254,18 +254,22 @@ def recovered(found: pd.DataFrame) -> str:
 def _seen(found: pd.DataFrame) -> str:
     """Say how often a planted floor is told from none, at every planted exponent."""
     floor = found[(found["quantity"] == "floor") & (found["floor_share"] > 0)]
+    said = _each_planted(floor, "fit", {"curve": "of curves", "surface": "of surfaces"})
+    return f"So often is a planted floor told from none: {said}."
+
+
+def _each_planted(found: pd.DataFrame, column: str, names: dict[str, str]) -> str:
+    """Say what share is ``decided`` at each planted exponent and floor, for the values of ``column`` named."""
     said = []
-    for alpha, rows in floor.groupby("alpha_width"):
-        seen = rows.pivot_table("decided", "floor_share", "fit")
-        said.append(
-            f"with an exponent of {alpha:g}, in "
-            + ", ".join(
-                f"{row['curve']:.0%} of curves and {row['surface']:.0%} of surfaces (floor {share:.0%} of "
-                "the error)"
-                for share, row in seen.iterrows()
-            )
-        )
-    return f"A planted floor is told from none {'; '.join(said)}."
+    for alpha, rows in found.groupby("alpha_width"):
+        seen = rows.pivot_table("decided", "floor_share", column)
+        each = [
+            " and ".join(f"{row[value]:.0%} {name}" for value, name in names.items())
+            + (f" (floor {share:.0%} of the error)" if share else " (no floor)")
+            for share, row in seen.iterrows()
+        ]
+        said.append(f"with an exponent of {alpha:g}, {', '.join(each)}")
+    return "; ".join(said)
 
 
 def filters(dropped: pd.DataFrame) -> str:
@@ -427,23 +431,13 @@ def rivals(forms: pd.DataFrame, kinds: pd.DataFrame) -> str:
 
 def told_apart(found: pd.DataFrame) -> str:
     """Say how often the criteria recognise a planted floor, and how often they see one that is not there."""
-    said = []
-    for alpha, rows in found.groupby("alpha_width"):
-        seen = rows.pivot_table("decided", "floor_share", "criterion")
-        said.append(
-            f"with an exponent of {alpha:g}, "
-            + ", ".join(
-                f"{row['aicc']:.0%} of layers by AICc and {row['aic']:.0%} by AIC ("
-                + (f"floor {share:.0%} of the error)" if share else "no floor)")
-                for share, row in seen.iterrows()
-            )
-        )
+    said = _each_planted(found, "criterion", {"aicc": "of layers by AICc", "aic": "by AIC"})
     low = found["alpha_width"].min()
     seen = found[(found["alpha_width"] == low) & (found["floor_share"] > 0)]["decided"].max()
     return (
         "How far is such a count to be trusted? With laws planted on these same checkpoints and the scatter "
         f"that the lab's surfaces leave ({found['sigma'].iloc[0]:.1%} of an error), a form that stops is "
-        f"found best at these: {'; '.join(said)}. Under an exponent of {low:g} no planted floor is seen at "
+        f"found best at these: {said}. Under an exponent of {low:g} no planted floor is seen at "
         f"more than {seen:.0%} of layers, whatever its size: there a count that finds no floor says little."
     )
 

@@ -23,9 +23,7 @@ KNOWING = ("geometry", "curvature", "dimension")  # planners that are told somet
 
 def simple_rules(scores: pd.DataFrame, gains: pd.DataFrame) -> str:
     """Say how well the planner foretells, against simple rules, and whether geometry helps it."""
-    own = scores[scores["rule"] == "no geometry"].set_index("group")
-    simple = scores[scores["rule"].isin(PLAIN)].sort_values("error").drop_duplicates("group")
-    simple = simple.set_index("group").loc[own.index]
+    own, simple = _by_group(scores)
     said = [
         f"{group}: {_size(row['error'])} with {row['coverage']:.0%} of the hidden dictionaries in its 95 % "
         f"intervals; the best simple rule, {NAMES[simple.loc[group, 'rule']]}, "
@@ -132,13 +130,18 @@ def _listed(rows: pd.DataFrame) -> str:
     return f"{len(rows)}: {spoken(said)}"
 
 
+def _by_group(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the scores of the planner without geometry, and those of the best simple rule, by group."""
+    own = scores[scores["rule"] == "no geometry"].set_index("group")
+    simple = scores[scores["rule"].isin(PLAIN)].sort_values("error").drop_duplicates("group")
+    return own, simple.set_index("group").loc[own.index]
+
+
 def learned(
     scores: pd.DataFrame, gains: pd.DataFrame, far: pd.DataFrame, octaves: Sequence[int] | int
 ) -> str:
     """Sum up the planner: where it can be relied on, where not, and what geometry adds."""
-    own = scores[scores["rule"] == "no geometry"].set_index("group")
-    simple = scores[scores["rule"].isin(PLAIN)].sort_values("error").drop_duplicates("group")
-    simple = simple.set_index("group").loc[own.index]
+    own, simple = _by_group(scores)
     lab, few = own.loc["lab"], short_rows(far)
     pairs = zip(few["group"], few["model"], strict=True)
     rows = spoken(list(dict.fromkeys(f"*{group}* ({short(model)})" for group, model in pairs)))

@@ -104,13 +104,10 @@ def _layers_words(table: pd.DataFrame) -> dict[str, str]:
         "controls are about."
     ).replace("-0.", "−0.")
     words = (
-        f"Five linked panels for {len(table)} layers of {' and '.join(dict.fromkeys(table['name']))}. "
-        f"The exponent "
-        f"falls from {high['exponent']:.2f} at {high['where']} to {low['exponent']:.2f} at "
-        f"{low['where']} and rises "
-        "a little towards the end, while curvature and tangent variation rise and level off and "
-        "dimension and "
-        "heterogeneity peak at mid-depth."
+        f"Five linked panels for {len(table)} layers of {' and '.join(dict.fromkeys(table['name']))}. The "
+        f"exponent falls from {high['exponent']:.2f} at {high['where']} to {low['exponent']:.2f} at "
+        f"{low['where']} and rises a little towards the end, while curvature and tangent variation rise "
+        "and level off and dimension and heterogeneity peak at mid-depth."
     )
     return {"caption": caption, "alt": words}
 
@@ -158,13 +155,11 @@ def fig_fits(layers: pd.DataFrame, influence: pd.DataFrame, target: str) -> alt.
         chart,
         "fits",
         caption="The exponent against each summary, on a log axis, with the law fitted to each model "
-        "after clipping "
-        f"(hence the flat ends). The tightest is {WORDS[error.idxmin()]}: $R^2$ = {found}. Point at a "
-        f"layer to find it in all panels.",
+        f"after clipping (hence the flat ends). The tightest is {WORDS[error.idxmin()]}: $R^2$ = "
+        f"{found}. Point at a layer to find it in all panels.",
         alt="Four scatter plots of the width exponent against intrinsic dimension, curvature, tangent "
-        "variation and "
-        f"heterogeneity. In each the exponent falls; the tightest is {WORDS[error.idxmin()]}, with R2 "
-        f"of {found}.",
+        "variation and heterogeneity. In each the exponent falls; the tightest is "
+        f"{WORDS[error.idxmin()]}, with R2 of {found}.",
     )
 
 
@@ -301,11 +296,9 @@ def _printed_words(table: pd.DataFrame) -> dict[str, str]:
         for row in table[table["agrees"] != "as printed"].itertuples()
     )
     caption = (
-        f"Each dot is one of {len(table)} printed numbers. Inside the band a recomputed number rounds "
-        f"to the printed "
-        f"one: {same} do, {near} {'does' if near == 1 else 'do'} within the error of reading the "
-        f"inputs, {off} "
-        f"{'does' if off == 1 else 'do'} not."
+        f"Each dot is one of {len(table)} printed numbers. Inside the band a recomputed number rounds to "
+        f"the printed one: {same} do, {near} {'does' if near == 1 else 'do'} within the error of reading "
+        f"the inputs, {off} {'does' if off == 1 else 'do'} not."
     )
     return {
         "caption": caption + odd,
@@ -337,12 +330,10 @@ def fig_hierarchy(stage2: pd.DataFrame) -> alt.TopLevelMixin:
     worse = int((full["loo_r2"] < one["loo_r2"].reindex(full.index)).sum())
     caption = (
         "How well each hypothesis fits all layers (filled) and predicts a layer it has not seen (open). "
-        "With all four "
-        f"summaries the fit is always best and the prediction is worse than with κ_ms alone in {worse} "
-        f"of {len(full)} "
-        f"cases; the largest loss is {TARGET_LABELS.get(drop['target'], 'exponent α')} at "
-        f"{drop['name']}, from "
-        f"{drop['r2']:.2f} to {drop['loo_r2']:.2f}."
+        "With all four summaries the fit is always best and the prediction is worse than with κ_ms alone "
+        f"in {worse} of {len(full)} cases; the largest loss is "
+        f"{TARGET_LABELS.get(drop['target'], 'exponent α')} at {drop['name']}, from {drop['r2']:.2f} to "
+        f"{drop['loo_r2']:.2f}."
     )
     words = "; ".join(
         f"{row.target} {row.name_} {row.hypothesis}: {row.r2:.2f} in sample, {row.loo_r2:.2f} left out"
@@ -444,10 +435,8 @@ def _sparsity_words(table: pd.DataFrame) -> str:
         for (features, name), rows in table.groupby(["features", "name"], sort=False)
     )
     return (
-        f"Prediction of unseen layers by curvature (solid) and by depth (dashed) when the exponent is "
-        f"read at "
-        f"k = {ks[0]} to {ks[-1]}. Rings: the paper's two decimals. Curvature goes {words}. Depth is "
-        f"ahead at this "
-        f"many values of k: {counts}. The 95 % intervals from blocks of layers (point at a dot) are wider "
-        f"than the axis; over all k they run: {sure}."
+        "Prediction of unseen layers by curvature (solid) and by depth (dashed) when the exponent is read "
+        f"at k = {ks[0]} to {ks[-1]}. Rings: the paper's two decimals. Curvature goes {words}. Depth is "
+        f"ahead at this many values of k: {counts}. The 95 % intervals from blocks of layers (point at a "
+        f"dot) are wider than the axis; over all k they run: {sure}."
     )

@@ -71,8 +71,7 @@ def fig_wall_floors(floors: pd.DataFrame) -> alt.TopLevelMixin:
         "are not: there a power "
         "law without a floor fits as well.",
         alt=f"Two scatter plots of floors against dimension and curvature. Clear of zero: {said}. Floors "
-        "run from "
-        f"{table['floor'].min():.3f} to {table['floor'].max():.3f}.",
+        f"run from {table['floor'].min():.3f} to {table['floor'].max():.3f}.",
     )
 
 
@@ -145,12 +144,11 @@ def fig_wall_theory(theory: pd.DataFrame) -> alt.TopLevelMixin:
     return theme.finish(
         alt.vconcat(names_in_colour(shown), alt.hconcat(*panels, spacing=14), spacing=6),
         "wall-theory",
-        caption="If dictionaries covered manifolds with flat patches, error at a given width would rise with "
-        "curvature and fall with 1/dimension, and the exponent would rise with 1/dimension and ignore "
-        f"curvature. Laws are read at {at_k(theory)}; intervals are 95 %, from blocks of layers. The "
-        "exponent's slope on 1/dimension is "
-        f"{said}, where "
-        "patches want 4 and single atoms 2.",
+        caption="If dictionaries covered manifolds with flat patches, error at a given width would rise "
+        "with curvature and fall with 1/dimension, and the exponent would rise with 1/dimension "
+        f"and ignore curvature. Laws are read at {at_k(theory)}; intervals are 95 %, from blocks "
+        f"of layers. The exponent's slope on 1/dimension is {said}, where patches want 4 and "
+        "single atoms 2.",
         alt="Partial correlations of error and exponent with curvature and dimension. Slopes on "
         f"1/dimension: {said}.",
     )
@@ -190,11 +188,10 @@ def fig_wall_regimes(estimates: pd.DataFrame) -> alt.TopLevelMixin:
     return theme.finish(
         alt.hconcat(*panels, spacing=14),
         "wall-regimes",
-        caption="Every estimate of α with its range, against β of isolated manifolds (grey band) under two "
-        "encoders. A bar left of the band is the benign regime, right of it the pathological one. Of "
-        f"{len(estimates)} pairings {said}. The {int(estimates['restates'].sum())} made from D(N) restate "
-        "how "
-        "D(N) grows, whatever β is.",
+        caption="Every estimate of α with its range, against β of isolated manifolds (grey band) under "
+        "two encoders. A bar left of the band is the benign regime, right of it the pathological "
+        f"one. Of {len(estimates)} pairings {said}. The {int(estimates['restates'].sum())} made "
+        "from D(N) restate how D(N) grows, whatever β is.",
         alt=f"Two panels of estimates of alpha against beta. Of {len(estimates)} pairings {said}.",
     )
 
@@ -232,12 +229,9 @@ def fig_wall_deciding(parting: pd.DataFrame) -> alt.TopLevelMixin:
         chart,
         "wall-deciding",
         caption="At which width a power law with a floor and one without would part by three times the "
-        "scatter "
-        f"of the fit, in doublings beyond the widest dictionary there is, at {at_k(table)}. At {here} of "
-        f"{len(table)} "
-        "layers today's "
-        f"widest already tells; at {never} (open, at the right edge) no width within twelve doublings does.",
+        "scatter of the fit, in doublings beyond the widest dictionary there is, at "
+        f"{at_k(table)}. At {here} of {len(table)} layers today's widest already tells; at {never} "
+        "(open, at the right edge) no width within twelve doublings does.",
         alt=f"A dot for each layer. At {here} of {len(table)} layers the widest dictionary decides "
-        "already; at "
-        f"{never} none does within twelve doublings.",
+        f"already; at {never} none does within twelve doublings.",
     )

@@ -90,16 +90,15 @@ def floors(usual: pd.DataFrame, tracks: pd.DataFrame, kinds: pd.DataFrame, share
 
 
 def training(shares: pd.DataFrame) -> str:
-    """Say what longer training of wide dictionaries does to floors, at sparsities that both schedules "
-    "have."""
+    """Say what longer training of wide dictionaries does to floors, at sparsities of both schedules."""
     wide = shares.pivot_table(index="k", columns="schedule", values="floor_share")
     at = [k for k in KS if k in wide.index]
     said = {name: spoken([f"{wide.loc[k, name]:.2f}" for k in at]) for name in ("matched", "scaled")}
+    rises = (wide.loc[at, ["matched", "scaled"]].diff().iloc[1:] > 0).all(axis=None)
     return (
         f"at k = {spoken([f'{k:g}' for k in at])} it is {said['matched']} of the least error (median layer "
-        "of the "
-        f"model that has both) where all widths train alike, and {said['scaled']} where wide ones train "
-        "longer. The share rises with k, so no one number stands for it."
+        f"of the model that has both) where all widths train alike, and {said['scaled']} where wide ones "
+        f"train longer.{' The share rises with k, so no one number stands for it.' if rises else ''}"
     )
 
 
@@ -124,15 +123,14 @@ def split(parts: pd.DataFrame, tracks: pd.DataFrame) -> str:
     r = {s: listed(each.set_index("model")["correlation"].to_dict()) for s, each in rows.groupby("statistic")}
     smaller = (
         f"At {spoken([short(m) for m in most])} the plain exponent varies less than either part, so it is "
+        "what is left of two larger numbers. "
     )
-    smaller += "what is left of two larger numbers. "
     return (
         f"In the median layer the floor hides {listed(by['hidden'].to_dict(), '.0%')} of the exponent "
-        "above it. "
-        f"Over layers the plain exponent varies by {listed(by['plain_spread'].to_dict(), '.3f')} (standard "
-        f"deviation), what is hidden by {listed(by['hidden_spread'].to_dict(), '.3f')} and the exponent "
-        "above "
-        f"the floor by {listed(by['floor_spread'].to_dict(), '.3f')}. {smaller if len(most) else ''}"
+        f"above it. Over layers the plain exponent varies by {listed(by['plain_spread'].to_dict(), '.3f')} "
+        f"(standard deviation), what is hidden by {listed(by['hidden_spread'].to_dict(), '.3f')} and the "
+        f"exponent above the floor by {listed(by['floor_spread'].to_dict(), '.3f')}. "
+        f"{smaller if len(most) else ''}"
         + (f"At {spoken([short(m) for m in rest])} that cannot be said. " if rest else "")
         + f"With dimension the exponent above the floor correlates at {r['alpha_floor']}, the hidden part at "
         f"{r['attenuation']}."
@@ -147,15 +145,12 @@ def theory(covering: pd.DataFrame, controls: pd.DataFrame) -> str:
     own = wide["model"].isin(where(wide, source="published")["model"])
     return (
         f"Laws are read at {at_k(covering)}. The exponent's slope on $1/d$, which patches want at 4 and "
-        "single "
-        f"atoms at 2, is {each(wide[own], 'slope')} in Gemma 2. At equal curvature the exponent goes with "
-        "$1/d$ "
-        f"at {each(wide, *SIDES)} (partial correlations), and at equal dimension with curvature, which "
-        "covering "
-        f"wants at zero, at {each(bend, *SIDES)}. Curvature's slope in the level, which should be 2 or 0, is "
-        f"{each(level, 'slope')}. The prefactor $A$ itself, the error of a single "
-        "latent, lies so far outside the data that its regression repeats the exponent's.\n\n"
-        f"Depth is in neither term. {deeper(controls)}"
+        f"single atoms at 2, is {each(wide[own], 'slope')} in Gemma 2. At equal curvature the exponent "
+        f"goes with $1/d$ at {each(wide, *SIDES)} (partial correlations), and at equal dimension with "
+        f"curvature, which covering wants at zero, at {each(bend, *SIDES)}. Curvature's slope in the "
+        f"level, which should be 2 or 0, is {each(level, 'slope')}. The prefactor $A$ itself, the error of "
+        "a single latent, lies so far outside the data that its regression repeats the "
+        f"exponent's.\n\nDepth is in neither term. {deeper(controls)}"
     )
 
 
@@ -173,8 +168,7 @@ def deeper(controls: pd.DataFrame) -> str:
         ]
         said.append(
             f"{' and '.join(name for name in named if name)}, with $1/d$ at {each(wide, *SIDES)} and with "
-            "curvature at "
-            f"{each(bend, *SIDES)}"
+            f"curvature at {each(bend, *SIDES)}"
         )
     return f"In Gemma 2 the exponent goes, {'; '.join(said)}."
 
@@ -186,12 +180,11 @@ def learned_theory(covering: pd.DataFrame, controls: pd.DataFrame) -> str:
     wide = where(own, term="1/d_int")
     return (
         f"* **In Gemma 2 the exponent goes with curvature, clear of zero, {_where(own, 'log kappa_ms')}, "
-        "and with "
-        f"dimension {_where(own, '1/d_int')}; beside a curve in depth, with curvature "
+        f"and with dimension {_where(own, '1/d_int')}; beside a curve in depth, with curvature "
         f"{_where(beside, 'log kappa_ms')} and with dimension {_where(beside, '1/d_int')}.** Covering a "
         "manifold would have dimension alone, with a slope of 4 or 2 on $1/d$; it is "
-        f"{each(wide, 'slope')}. And chapter 06 finds that what is called curvature answers to other things: "
-        "flat clouds read as curved."
+        f"{each(wide, 'slope')}. And chapter 06 finds that what is called curvature answers to other "
+        "things: flat clouds read as curved."
     )
 
 
@@ -221,18 +214,14 @@ def regimes(pairs: pd.DataFrame, slopes: pd.DataFrame, signs: pd.DataFrame, fini
     counts = {name: int((signs["says"] == name).sum()) for name in ("pathological", "benign")}
     return (
         f"Of the {len(own)} pairings from frequencies {said}. Of the {len(again)} from $D(N) \\sim "
-        "N^\\delta$ "
-        f"{circle}, but they go in a circle: $\\alpha = (1 + \\beta)/\\delta - 1$ exceeds $\\beta$ whenever "
-        f"$\\delta < 1$, whatever $\\beta$ is, and {len(grown)} of the signs above count that $\\delta$ "
-        "again. "
-        "And $\\delta < 1$ is no proof at these widths. In chapter 01 the theory itself, between "
-        f"{finite['d_sae_low'].min():,} and {finite['d_sae_high'].max():,} latents, has a $\\delta$ of "
-        f"{spoken([f'{v:.2f}' for v in benign['exponent']])} in the benign regime, where it ends at 1, and "
-        "of "
-        f"{spoken([f'{v:.2f}' for v in border['exponent']])} on the border; here it is {measured}, and "
-        f"{reach} of the {len(grown)} intervals reach the least of the "
-        f"benign ones.\n\n"
-        f"The slope of frequency against rank runs from {whole['low']:.2f} to {whole['high']:.2f} within the "
+        f"N^\\delta$ {circle}, but they go in a circle: $\\alpha = (1 + \\beta)/\\delta - 1$ exceeds "
+        f"$\\beta$ whenever $\\delta < 1$, whatever $\\beta$ is, and {len(grown)} of the signs above count "
+        "that $\\delta$ again. And $\\delta < 1$ is no proof at these widths. In chapter 01 the theory "
+        f"itself, between {finite['d_sae_low'].min():,} and {finite['d_sae_high'].max():,} latents, has a "
+        f"$\\delta$ of {spoken([f'{v:.2f}' for v in benign['exponent']])} in the benign regime, where it "
+        f"ends at 1, and of {spoken([f'{v:.2f}' for v in border['exponent']])} on the border; here it is "
+        f"{measured}, and {reach} of the {len(grown)} intervals reach the least of the benign ones.\n\nThe "
+        f"slope of frequency against rank runs from {whole['low']:.2f} to {whole['high']:.2f} within the "
         "widest dictionary alone: these are not power laws. Leaving out close latents moves it by "
         f"{widest.max() / widest.min() - 1:.0%} at most. Of the {len(signs)} signs "
         f"{counts['pathological']} say pathological and {counts['benign']} benign."
@@ -245,10 +234,8 @@ def learned_regimes(pairs: pd.DataFrame) -> str:
     count = own["regime"].value_counts()
     return (
         f"* **The regime is open**: {count.get('undecided', 0)} of the {len(own)} pairings from "
-        "frequencies decide "
-        f"nothing. The {len(again)} from $D(N)$ restate that $D(N)$ grows more slowly than $N$, which it "
-        "also "
-        "does in the benign regime at widths like these."
+        f"frequencies decide nothing. The {len(again)} from $D(N)$ restate that $D(N)$ grows more slowly "
+        "than $N$, which it also does in the benign regime at widths like these."
     )
 
 
@@ -260,12 +247,10 @@ def learned_verdicts(table: pd.DataFrame) -> str:
     theirs, ours = off[off["source"] == "published"], off[off["source"] != "published"]
     return (
         f"* **Of {len(table)} claims {counts.get(REPRODUCED, 0)} are reproduced, {counts.get(CAVEAT, 0)} "
-        "with a "
-        f"caveat, {counts.get(FAILED, 0)} are not, and {counts.get(UNTESTED, 0)} cannot be tested here.** "
-        f"{len(own)} of them have a number in a paper and one here. {len(off)} of these do not come out: "
-        f"{len(theirs)} made from what the paper itself publishes "
-        f"({'; '.join(theirs['claim']) or 'none'}), and "
-        f"{len(ours)} measured here on the lab or on toy data ({'; '.join(ours['claim']) or 'none'}). What "
-        "the "
-        "others are taken to mean is what the caveats are about."
+        f"with a caveat, {counts.get(FAILED, 0)} are not, and {counts.get(UNTESTED, 0)} cannot be tested "
+        f"here.** {len(own)} of them have a number in a paper and one here. {len(off)} of these do not "
+        f"come out: {len(theirs)} made from what the paper itself publishes "
+        f"({'; '.join(theirs['claim']) or 'none'}), and {len(ours)} measured here on the lab or on toy "
+        f"data ({'; '.join(ours['claim']) or 'none'}). What the others are taken to mean is what the "
+        "caveats are about."
     )
