@@ -259,7 +259,7 @@ def _seen(found: pd.DataFrame) -> str:
 
 
 def _each_planted(found: pd.DataFrame, column: str, names: dict[str, str]) -> str:
-    """Say what share is ``decided`` at each planted exponent and floor, for the values of ``column`` named."""
+    """Say what share is ``decided`` at each planted exponent and floor, by ``column``."""
     said = []
     for alpha, rows in found.groupby("alpha_width"):
         seen = rows.pivot_table("decided", "floor_share", column)
